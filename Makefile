@@ -1,0 +1,116 @@
+# One make process, one dependency graph. `make help` lists the targets.
+# MODE: release | debug | asan | tsan; each has a build folder of its own. build/tagfleet is the newest build of them.
+
+MODE     ?= release
+BUILD    := build/$(MODE)
+Q        := $(if $(V),,@)
+PKGS     := rdkafka libcurl libcjson libconfig libcrypto libmicrohttpd expat
+CPPFLAGS += -D_GNU_SOURCE -I.
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
+            -Wwrite-strings -Wformat=2 -Wvla -Wundef -fno-common $(if $(CI),-Werror)
+CFLAGS   += -std=gnu17 -g $(WARNINGS)
+LDFLAGS  += -Wl,--as-needed
+LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+CFLAGS_release  := -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now
+CFLAGS_debug    := -O0
+CFLAGS_asan     := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LDFLAGS_asan    := -fsanitize=address,undefined
+CFLAGS_tsan     := -O1 -fsanitize=thread
+LDFLAGS_tsan    := -fsanitize=thread
+CFLAGS  += $(CFLAGS_$(MODE))
+LDFLAGS += $(LDFLAGS_$(MODE))
+
+SOURCES  := $(sort $(wildcard workers/*.c workers/*/*.c workers/common/*/*.c schemas/*.c producer/*.c))
+LIBRARY  := $(filter-out workers/main.c,$(SOURCES))
+HEADERS  := $(sort $(wildcard workers/*.h workers/*/*.h workers/common/*/*.h schemas/*.h producer/*.h tests/support/*.h))
+TESTS    := $(sort $(wildcard tests/unit/*_test.c))
+FUZZERS  := $(sort $(wildcard tests/fuzz/*_fuzz.c))
+SUPPORT  := $(filter-out %/fuzz_replay.c,$(wildcard tests/support/*.c))
+obj       = $(patsubst %.c,$(BUILD)/%.o,$1)
+TESTBINS := $(TESTS:tests/unit/%.c=$(BUILD)/bin/%)
+REPLAYS  := $(FUZZERS:tests/fuzz/%.c=$(BUILD)/bin/%-replay)
+TOOLS    := build/tools
+PYTEST   := $(TOOLS)/venv/bin/pytest
+
+.DEFAULT_GOAL := all
+all: build/tagfleet                     ## build the program: build/tagfleet
+
+build/tagfleet: $(BUILD)/bin/tagfleet
+	@cp -f $< $@.new && mv -f $@.new $@
+
+$(BUILD)/libtagfleet.a: $(call obj,$(LIBRARY))
+	@rm -f $@; $(AR) rcs $@ $^
+
+$(BUILD)/bin/tagfleet: $(BUILD)/workers/main.o $(BUILD)/libtagfleet.a
+	@mkdir -p $(@D); echo "  LD  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/bin/%_test: $(BUILD)/tests/unit/%_test.o $(call obj,$(SUPPORT)) $(BUILD)/libtagfleet.a
+	@mkdir -p $(@D); echo "  LD  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(BUILD)/bin/%_fuzz-replay: $(BUILD)/tests/fuzz/%_fuzz.o $(BUILD)/tests/support/fuzz_replay.o $(BUILD)/libtagfleet.a
+	@mkdir -p $(@D); echo "  LD  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D); echo "  CC  $<"
+	$(Q)$(CC) $(CPPFLAGS) -MMD -MP $(CFLAGS) -c -o $@ $<
+
+deps:                                   ## install what building needs (Debian packages)
+	@tests/support/install.sh build-deps
+
+test-deps:                              ## install what the tests need: packages, Kafka, object stores, Python
+	@tests/support/install.sh all
+
+demo:                                   ## the main job from a push to the tenants' buckets, on this machine alone
+	@tests/support/install.sh demo-deps
+	@$(MAKE) --no-print-directory all
+	@tests/support/demo.sh
+
+test: test-deps                         ## everything; the last line is "N passed, N failed"
+	@$(MAKE) --no-print-directory all
+	@tests/support/run_tests.sh
+
+unit: $(TESTBINS)                       ## the unit tests alone; MODE=asan|tsan, RUN=wrapper
+	@failed=0; for t in $(TESTBINS); do $(RUN) $$t || failed=1; done; exit $$failed
+
+replay: $(REPLAYS)                      ## every fuzzer over its corpus
+	@for r in $(REPLAYS); do $(RUN) $$r schemas/examples/* tests/fuzz/corpus/*/* || exit 1; done
+
+check: unit replay                      ## unit tests and fuzz corpora; MODE=asan|tsan to sanitize
+
+integration: all                        ## the tests with real brokers and stores; ARGS=... goes to pytest
+	@$(PYTEST) -c tests/integration/pytest.ini tests/integration $(ARGS)
+
+memcheck:                               ## unit tests under valgrind
+	@$(MAKE) --no-print-directory check MODE=debug RUN='valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9'
+
+FUZZ_SECONDS ?= 60
+FUZZ_CFLAGS := -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined
+fuzz:                                   ## libFuzzer, FUZZ_SECONDS each
+	@mkdir -p build/fuzz
+	@for f in $(FUZZERS); do n=$$(basename $$f .c); mkdir -p build/fuzz/$$n.corpus; \
+	  clang $(CPPFLAGS) $(FUZZ_CFLAGS) -o build/fuzz/$$n $$f $(LIBRARY) $(LDLIBS) && \
+	  build/fuzz/$$n -max_total_time=$(FUZZ_SECONDS) -close_fd_mask=1 build/fuzz/$$n.corpus schemas/examples || exit 1; done
+
+lint:                                   ## format, analysers, headers alone, layers, options, banned calls
+	@tests/support/lint.sh
+
+format:                                 ## rewrite the sources' layout
+	@clang-format -i $(SOURCES) $(HEADERS) $(TESTS) $(FUZZERS) $(wildcard tests/support/*.c)
+
+clean:                                  ## remove what was built; installed tools stay
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/lint build/tagfleet
+
+distclean:                              ## remove the build folder with the installed tools
+	@rm -rf build
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+.PHONY: all deps test-deps demo test unit replay check integration memcheck fuzz lint format clean distclean help
+.SECONDARY:
+.DELETE_ON_ERROR:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,506 @@
+#include "schemas/codec.h"
+
+#include "schemas/json.h"
+#include "workers/common/base/clock.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+static const char *const envelope_version = "1.0";
+static const double integer_maximum = 9007199254740992.0; /* 2^53 */
+
+static void *member_at(const void *message, const struct field *field)
+{
+    return (char *)(uintptr_t)message + field->offset;
+}
+
+void texts_add(struct texts *texts, const char *text)
+{
+    texts->items = memory_resized((void *)texts->items, (texts->count + 1) * sizeof(char *));
+    texts->items[texts->count++] = text_copy(text);
+}
+
+void texts_clear(struct texts *texts)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        free(texts->items[i]);
+    }
+    free((void *)texts->items);
+    *texts = (struct texts){0};
+}
+
+void *groups_add(struct groups *groups, size_t group_size)
+{
+    groups->items = memory_resized(groups->items, (groups->count + 1) * group_size);
+    void *added = (char *)groups->items + groups->count++ * group_size;
+    memset(added, 0, group_size);
+    return added;
+}
+
+/* Groups nest one level deep, by the tables in this folder. */
+static void fields_free(const struct field *fields, void *message) // NOLINT(misc-no-recursion)
+{
+    for (const struct field *field = fields; field->name != NULL; field++) {
+        void *member = member_at(message, field);
+        if (field->kind == FIELD_TEXT) {
+            free(*(char **)member);
+        } else if (field->kind == FIELD_TEXTS) {
+            texts_clear(member);
+        } else if (field->kind == FIELD_GROUPS) {
+            struct groups *groups = member;
+            for (size_t i = 0; i < groups->count; i++) {
+                fields_free(field->group, (char *)groups->items + i * field->group_size);
+            }
+            free(groups->items);
+        }
+    }
+}
+
+void message_free(const struct codec *codec, void *message)
+{
+    if (message == NULL) {
+        return;
+    }
+    fields_free(codec->fields, message);
+    struct envelope *envelope = message;
+    free(envelope->id);
+    free(envelope->source);
+    free(envelope->subject);
+    free(message);
+}
+
+static bool field_refuse(const struct field *field, const char *what, struct error *err)
+{
+    return error_set(err, ERROR_REJECT, "%s %s", field->name, what);
+}
+
+static bool text_read(const struct field *field, const cJSON *value, char **ret_text, struct error *err)
+{
+    const char *text = cJSON_GetStringValue(value);
+    if (text == NULL) {
+        return field_refuse(field, "must be a text", err);
+    }
+    const char *wrong = field->check != NULL ? field->check(text) : NULL;
+    if (wrong != NULL) {
+        return error_set(err, ERROR_REJECT, "%s \"%.100s\" %s", field->name, text, wrong);
+    }
+    *ret_text = text_copy(text);
+    return true;
+}
+
+static bool integer_read(const struct field *field, const cJSON *value, int64_t *ret_integer, struct error *err)
+{
+    if (!cJSON_IsNumber(value) || value->valuedouble < 0 || value->valuedouble > integer_maximum ||
+        value->valuedouble != (double)(int64_t)value->valuedouble) {
+        return field_refuse(field, "must be a whole number from 0 to 2^53", err);
+    }
+    *ret_integer = (int64_t)value->valuedouble;
+    return true;
+}
+
+static bool time_read(const struct field *field, const cJSON *value, int64_t *ret_ms, struct error *err)
+{
+    const char *text = cJSON_GetStringValue(value);
+    if (text == NULL || !clock_parse(text, ret_ms)) {
+        return field_refuse(field, "must be a time such as 2026-01-02T03:04:05.678Z", err);
+    }
+    return true;
+}
+
+static bool choice_read(const struct field *field, const cJSON *value, int *ret_choice, struct error *err)
+{
+    const char *text = cJSON_GetStringValue(value);
+    for (int i = 0; text != NULL && field->choices[i] != NULL; i++) {
+        if (strcmp(text, field->choices[i]) == 0) {
+            *ret_choice = i;
+            return true;
+        }
+    }
+    char names[300] = "";
+    for (int i = 0; field->choices[i] != NULL; i++) {
+        size_t used = strlen(names);
+        (void)snprintf(names + used, sizeof(names) - used, "%s%s", i > 0 ? ", " : "", field->choices[i]);
+    }
+    return error_set(err, ERROR_REJECT, "%s must be one of %s", field->name, names);
+}
+
+static bool texts_read(const struct field *field, const cJSON *value, struct texts *texts, struct error *err)
+{
+    if (!cJSON_IsArray(value)) {
+        return field_refuse(field, "must be a list of texts", err);
+    }
+    texts->items = memory_zeroed((size_t)cJSON_GetArraySize(value), sizeof(char *));
+    for (const cJSON *item = value->child; item != NULL; item = item->next) {
+        if (!text_read(field, item, &texts->items[texts->count], err)) {
+            return false;
+        }
+        texts->count++;
+    }
+    return true;
+}
+
+static bool fields_read(const struct field *fields, const cJSON *object, void *message, struct error *err);
+
+// NOLINTNEXTLINE(misc-no-recursion): groups nest one level deep, by the tables in this folder.
+static bool groups_read(const struct field *field, const cJSON *value, struct groups *groups, struct error *err)
+{
+    if (!cJSON_IsArray(value)) {
+        return field_refuse(field, "must be a list", err);
+    }
+    groups->items = memory_zeroed((size_t)cJSON_GetArraySize(value), field->group_size);
+    for (const cJSON *item = value->child; item != NULL; item = item->next) {
+        void *group = (char *)groups->items + groups->count++ * field->group_size;
+        if (!cJSON_IsObject(item)) {
+            return field_refuse(field, "must hold objects", err);
+        }
+        if (!fields_read(field->group, item, group, err)) {
+            return error_prefix(err, "%s[%zu]", field->name, groups->count - 1);
+        }
+    }
+    return true;
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): groups nest one level deep, by the tables in this folder.
+static bool field_read(const struct field *field, const cJSON *value, void *member, struct error *err)
+{
+    switch (field->kind) {
+    case FIELD_TEXT:
+        return text_read(field, value, member, err);
+    case FIELD_INTEGER:
+        return integer_read(field, value, member, err);
+    case FIELD_BOOLEAN:
+        *(bool *)member = cJSON_IsTrue(value);
+        return cJSON_IsBool(value) || field_refuse(field, "must be true or false", err);
+    case FIELD_TIME:
+        return time_read(field, value, member, err);
+    case FIELD_CHOICE:
+        return choice_read(field, value, member, err);
+    case FIELD_TEXTS:
+        return texts_read(field, value, member, err);
+    case FIELD_GROUPS:
+        return groups_read(field, value, member, err);
+    }
+    return false;
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): groups nest one level deep, by the tables in this folder.
+static bool fields_read(const struct field *fields, const cJSON *object, void *message, struct error *err)
+{
+    for (const struct field *field = fields; field->name != NULL; field++) {
+        const cJSON *value = json_member(object, field->name);
+        if (value == NULL) {
+            if (field->presence == REQUIRED) {
+                return field_refuse(field, "is missing", err);
+            }
+            continue;
+        }
+        if (!field_read(field, value, member_at(message, field), err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const struct field envelope_fields[] = {
+    {"id", FIELD_TEXT, REQUIRED, offsetof(struct envelope, id), check_not_empty, NULL, NULL, 0},
+    {"source", FIELD_TEXT, REQUIRED, offsetof(struct envelope, source), check_not_empty, NULL, NULL, 0},
+    {"subject", FIELD_TEXT, OPTIONAL, offsetof(struct envelope, subject), check_not_empty, NULL, NULL, 0},
+    {"time", FIELD_TIME, REQUIRED, offsetof(struct envelope, time_ms), NULL, NULL, NULL, 0},
+    {0},
+};
+
+struct owned_message {
+    const struct codec *codec;
+    void *message;
+};
+
+static void owned_message_free(struct owned_message owned)
+{
+    message_free(owned.codec, owned.message);
+}
+DEFINE_AUTO(owned_message, struct owned_message);
+
+bool message_parse(const struct codec *codec, struct slice body, void **ret_message, struct error *err)
+{
+    AUTO(json) cJSON *root = NULL;
+    if (!json_parse(body, MESSAGE_MAXIMUM_BYTES, &root, err)) {
+        return false;
+    }
+    const char *version = json_text(root, "specversion");
+    const char *type = json_text(root, "type");
+    const cJSON *data = json_member(root, "data");
+    if (version == NULL || strcmp(version, envelope_version) != 0) {
+        return error_set(err, ERROR_REJECT, "not a CloudEvent: specversion must be \"%s\"", envelope_version);
+    }
+    if (type == NULL || strcmp(type, codec->type) != 0) {
+        return error_set(err, ERROR_REJECT, "type is \"%.80s\", expected \"%s\"", type != NULL ? type : "",
+                         codec->type);
+    }
+    if (!cJSON_IsObject(data)) {
+        return error_set(err, ERROR_REJECT, "data must be an object");
+    }
+    AUTO(owned_message) struct owned_message owned = {codec, memory_zeroed(1, codec->size)};
+    if (!fields_read(envelope_fields, root, owned.message, err)) {
+        return false;
+    }
+    if (!fields_read(codec->fields, data, owned.message, err)) {
+        return error_prefix(err, "data");
+    }
+    const char *wrong = codec->check != NULL ? codec->check(owned.message) : NULL;
+    if (wrong != NULL) {
+        return error_set(err, ERROR_REJECT, "data: %s", wrong);
+    }
+    *ret_message = TAKE(owned.message);
+    return true;
+}
+
+char *message_type(struct slice body)
+{
+    struct error err;
+    AUTO(json) cJSON *root = NULL;
+    if (!json_parse(body, MESSAGE_MAXIMUM_BYTES, &root, &err)) {
+        return NULL;
+    }
+    const char *type = json_text(root, "type");
+    return type != NULL ? text_copy(type) : NULL;
+}
+
+static void must_add(bool is_added)
+{
+    if (!is_added) {
+        error_out_of_memory();
+    }
+}
+
+static void fields_write(const struct field *fields, const void *message, cJSON *object);
+
+static void time_write(const struct field *field, int64_t time_ms, cJSON *object)
+{
+    char text[CLOCK_TEXT_SIZE];
+    clock_format(time_ms, text);
+    must_add(cJSON_AddStringToObject(object, field->name, text) != NULL);
+}
+
+static void texts_write(const struct field *field, const struct texts *texts, cJSON *object)
+{
+    cJSON *list = cJSON_AddArrayToObject(object, field->name);
+    must_add(list != NULL);
+    for (size_t i = 0; i < texts->count; i++) {
+        must_add(cJSON_AddItemToArray(list, cJSON_CreateString(texts->items[i])));
+    }
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): groups nest one level deep, by the tables in this folder.
+static void groups_write(const struct field *field, const struct groups *groups, cJSON *object)
+{
+    cJSON *list = cJSON_AddArrayToObject(object, field->name);
+    must_add(list != NULL);
+    for (size_t i = 0; i < groups->count; i++) {
+        cJSON *item = cJSON_CreateObject();
+        must_add(cJSON_AddItemToArray(list, item));
+        fields_write(field->group, (const char *)groups->items + i * field->group_size, item);
+    }
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): groups nest one level deep, by the tables in this folder.
+static void field_write(const struct field *field, const void *member, cJSON *object)
+{
+    bool is_required = field->presence == REQUIRED;
+    switch (field->kind) {
+    case FIELD_TEXT: {
+        const char *text = *(char *const *)member;
+        if (text != NULL) {
+            must_add(cJSON_AddStringToObject(object, field->name, text) != NULL);
+        }
+        return;
+    }
+    case FIELD_INTEGER:
+        if (is_required || *(const int64_t *)member != 0) {
+            must_add(cJSON_AddNumberToObject(object, field->name, (double)*(const int64_t *)member) != NULL);
+        }
+        return;
+    case FIELD_BOOLEAN:
+        if (is_required || *(const bool *)member) {
+            must_add(cJSON_AddBoolToObject(object, field->name, *(const bool *)member) != NULL);
+        }
+        return;
+    case FIELD_TIME:
+        if (is_required || *(const int64_t *)member != 0) {
+            time_write(field, *(const int64_t *)member, object);
+        }
+        return;
+    case FIELD_CHOICE:
+        must_add(cJSON_AddStringToObject(object, field->name, field->choices[*(const int *)member]) != NULL);
+        return;
+    case FIELD_TEXTS:
+        if (is_required || ((const struct texts *)member)->count > 0) {
+            texts_write(field, member, object);
+        }
+        return;
+    case FIELD_GROUPS:
+        if (is_required || ((const struct groups *)member)->count > 0) {
+            groups_write(field, member, object);
+        }
+        return;
+    }
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): groups nest one level deep, by the tables in this folder.
+static void fields_write(const struct field *fields, const void *message, cJSON *object)
+{
+    for (const struct field *field = fields; field->name != NULL; field++) {
+        field_write(field, member_at(message, field), object);
+    }
+}
+
+void message_format(const struct codec *codec, const void *message, struct buffer *buffer)
+{
+    AUTO(json) cJSON *root = cJSON_CreateObject();
+    must_add(cJSON_AddStringToObject(root, "specversion", envelope_version) != NULL);
+    must_add(cJSON_AddStringToObject(root, "type", codec->type) != NULL);
+    fields_write(envelope_fields, message, root);
+    must_add(cJSON_AddStringToObject(root, "datacontenttype", "application/json") != NULL);
+    cJSON *data = cJSON_AddObjectToObject(root, "data");
+    must_add(data != NULL);
+    fields_write(codec->fields, message, data);
+    json_append(root, buffer);
+}
+
+void message_format_data(const struct codec *codec, const void *message, struct buffer *buffer)
+{
+    AUTO(json) cJSON *data = cJSON_CreateObject();
+    fields_write(codec->fields, message, data);
+    json_append(data, buffer);
+}
+
+void envelope_fill(struct envelope *envelope, const char *id, const char *source, const char *subject)
+{
+    free(envelope->id);
+    free(envelope->source);
+    free(envelope->subject);
+    envelope->id = text_copy(id);
+    envelope->source = text_copy(source);
+    envelope->subject = subject != NULL ? text_copy(subject) : NULL;
+    envelope->time_ms = clock_wall_ms();
+}
+
+const char *check_not_empty(const char *text)
+{
+    return text[0] != '\0' ? NULL : "must not be empty";
+}
+
+const char *check_account(const char *text)
+{
+    return strlen(text) == 12 && strspn(text, "0123456789") == 12 ? NULL : "is not an account id: exactly 12 digits";
+}
+
+const char *check_commit(const char *text)
+{
+    size_t length = strlen(text);
+    if (length < 7 || length > 64 || strspn(text, "0123456789abcdef") != length) {
+        return "is not a commit: 7 to 64 lower-case hexadecimal digits";
+    }
+    return strspn(text, "0") < length ? NULL : "is all zeros, which stands for no commit: leave it out";
+}
+
+/* The rules of git-check-ref-format(1) that concern characters. */
+const char *check_ref(const char *text)
+{
+    size_t length = strlen(text);
+    if ((!text_starts_with(text, "refs/heads/") && !text_starts_with(text, "refs/tags/")) || text[length - 1] == '/') {
+        return "is not a full ref: refs/heads/<branch> or refs/tags/<tag>";
+    }
+    if (length > 1024) {
+        return "is longer than 1,024 bytes";
+    }
+    for (const char *at = text; *at != '\0'; at++) {
+        if ((unsigned char)*at <= ' ' || *at == 0x7f || strchr("~^:?*[\\", *at) != NULL) {
+            return "contains a character that git does not allow in a ref";
+        }
+    }
+    if (strstr(text, "..") != NULL || strstr(text, "//") != NULL || strstr(text, "@{") != NULL) {
+        return "contains \"..\", \"//\" or \"@{\", which git does not allow in a ref";
+    }
+    return NULL;
+}
+
+const char *check_repository(const char *text)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length > 256) {
+        return "must have 1 to 256 bytes";
+    }
+    for (const char *at = text; *at != '\0'; at++) {
+        if ((unsigned char)*at <= ' ' || *at == 0x7f || isupper((unsigned char)*at)) {
+            return "must be the host's full name in lower case, such as acme/app";
+        }
+    }
+    return NULL;
+}
+
+const char *check_deploy_tag(const char *text)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length > 128) {
+        return "must have 1 to 128 bytes";
+    }
+    for (const char *at = text; *at != '\0'; at++) {
+        if ((unsigned char)*at <= ' ' || *at == 0x7f || *at == ',') {
+            return "must not contain white space, commas or control characters";
+        }
+    }
+    return NULL;
+}
+
+/* The name becomes part of object keys: it must not climb out of its own prefix. */
+const char *check_artifact_name(const char *text)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length > 256) {
+        return "must have 1 to 256 bytes";
+    }
+    for (const char *at = text; *at != '\0'; at++) {
+        if ((unsigned char)*at <= ' ' || *at == 0x7f || *at == '\\' || *at == '{' || *at == '}') {
+            return "must not contain white space, braces, backslashes or control characters";
+        }
+    }
+    if (text[0] == '/' || text[length - 1] == '/' || strstr(text, "//") != NULL || strcmp(text, ".") == 0 ||
+        strstr(text, "..") != NULL) {
+        return "must not begin or end with \"/\" nor contain \"//\" or \"..\"";
+    }
+    return NULL;
+}
+
+const char *check_deployment(const char *text)
+{
+    bool is_id = strlen(text) == 18 && text_starts_with(text, "d-") && strspn(text + 2, "0123456789abcdef") == 16;
+    return is_id ? NULL : "is not a deployment id: d- and 16 hexadecimal digits";
+}
+
+const char *check_base64(const char *text)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t length = strlen(text);
+    size_t body = strspn(text, alphabet);
+    size_t padding = strspn(text + body, "=");
+    return length % 4 == 0 && padding <= 2 && body + padding == length ? NULL : "is not base64";
+}
+
+struct output *message_output(const struct codec *codec, const void *message, const char *topic, const char *key)
+{
+    const struct envelope *envelope = message;
+    AUTO(buffer) struct buffer body;
+    buffer_init(&body, MESSAGE_MAXIMUM_BYTES);
+    message_format(codec, message, &body);
+    char time[CLOCK_TEXT_SIZE];
+    clock_format(envelope->time_ms, time);
+    struct output *output = output_new(topic, key, buffer_slice(&body));
+    output_add_header(output, "content-type", "application/cloudevents+json; charset=UTF-8");
+    output_add_header(output, "ce_specversion", envelope_version);
+    output_add_header(output, "ce_id", envelope->id);
+    output_add_header(output, "ce_source", envelope->source);
+    output_add_header(output, "ce_type", codec->type);
+    output_add_header(output, "ce_subject", envelope->subject);
+    output_add_header(output, "ce_time", time);
+    return output;
+}

@@ -1,0 +1,139 @@
+/*
+ * Every message of every topic is a C struct described by a table of fields. From this one table follow reading,
+ * writing and freeing, so that they cannot disagree. On the wire a message is a CloudEvent 1.0.2 in structured JSON
+ * mode; its schema is schemas/<message>.schema.json. Unknown fields are ignored, missing or ill-formed ones are
+ * refused with ERROR_REJECT and a text that names the field.
+ *
+ * A message struct begins with struct envelope. Texts are owned by the message; an absent optional text is NULL.
+ */
+#pragma once
+
+#include "workers/common/base/auto.h"
+#include "workers/common/base/buffer.h"
+#include "workers/common/base/slice.h"
+#include "workers/common/kafka/record.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MESSAGE_MAXIMUM_BYTES = 8 * 1024 * 1024 };
+
+/* The context attributes of a CloudEvent. The type belongs to the codec. */
+struct envelope {
+    char *id;
+    char *source;  /* a URI reference: which part of the fleet wrote it */
+    char *subject; /* optional */
+    int64_t time_ms;
+};
+
+enum field_kind {
+    FIELD_TEXT,    /* char * */
+    FIELD_INTEGER, /* int64_t, 0 .. 2^53 */
+    FIELD_BOOLEAN, /* bool; absent means false */
+    FIELD_TIME,    /* int64_t, wall clock in ms; RFC 3339 on the wire */
+    FIELD_CHOICE,  /* int, an index into choices */
+    FIELD_TEXTS,   /* struct texts */
+    FIELD_GROUPS,  /* struct groups */
+};
+
+enum field_presence { OPTIONAL, REQUIRED };
+
+struct texts {
+    char **items;
+    size_t count;
+};
+
+struct groups {
+    void *items; /* count structs of the field's group_size */
+    size_t count;
+};
+
+struct field {
+    const char *name;
+    enum field_kind kind;
+    enum field_presence presence;
+    size_t offset;
+    /* FIELD_TEXT and FIELD_TEXTS: returns what is wrong with the text, or NULL. */
+    const char *(*check)(const char *text);
+    const char *const *choices; /* FIELD_CHOICE: ended by NULL */
+    const struct field *group;  /* FIELD_GROUPS: the fields of one item, ended by a nameless field */
+    size_t group_size;
+};
+
+/* Rows of a field table: the member's name is the field's name on the wire. */
+#define MEMBER_TEXT(noun, member, presence, check)                                                                     \
+    {                                                                                                                  \
+#member, FIELD_TEXT, presence, offsetof(struct noun, member), check, NULL, NULL, 0                             \
+    }
+#define MEMBER_TEXTS(noun, member, presence, check)                                                                    \
+    {                                                                                                                  \
+#member, FIELD_TEXTS, presence, offsetof(struct noun, member), check, NULL, NULL, 0                            \
+    }
+#define MEMBER_INTEGER(noun, member, presence)                                                                         \
+    {                                                                                                                  \
+#member, FIELD_INTEGER, presence, offsetof(struct noun, member), NULL, NULL, NULL, 0                           \
+    }
+#define MEMBER_BOOLEAN(noun, member)                                                                                   \
+    {                                                                                                                  \
+#member, FIELD_BOOLEAN, OPTIONAL, offsetof(struct noun, member), NULL, NULL, NULL, 0                           \
+    }
+#define MEMBER_CHOICE(noun, member, choices)                                                                           \
+    {                                                                                                                  \
+#member, FIELD_CHOICE, REQUIRED, offsetof(struct noun, member), NULL, choices, NULL, 0                         \
+    }
+#define MEMBER_GROUPS(noun, member, presence, fields, item)                                                            \
+    {                                                                                                                  \
+#member, FIELD_GROUPS, presence, offsetof(struct noun, member), NULL, NULL, fields, sizeof(struct item)        \
+    }
+/* The member is <name>_ms, the field <name>. */
+#define MEMBER_TIME(noun, name, presence)                                                                              \
+    {                                                                                                                  \
+#name, FIELD_TIME, presence, offsetof(struct noun, name##_ms), NULL, NULL, NULL, 0                             \
+    }
+
+struct codec {
+    const char *type; /* CloudEvents type, for instance "tagfleet.job.v1" */
+    size_t size;
+    const struct field *fields; /* ended by a nameless field */
+    /* What no single field can tell: returns what is wrong with the whole message, or NULL. May be NULL. */
+    const char *(*check)(const void *message);
+};
+
+/* On failure *ret_message is untouched. The caller frees the message with message_free. */
+bool message_parse(const struct codec *codec, struct slice body, void **ret_message, struct error *err) MUST_CHECK;
+
+/* Appends the message as one line of JSON. */
+void message_format(const struct codec *codec, const void *message, struct buffer *buffer);
+
+/* Appends only the data, without the envelope. */
+void message_format_data(const struct codec *codec, const void *message, struct buffer *buffer);
+
+void message_free(const struct codec *codec, void *message); /* NULL is fine */
+
+/* The type of a message without reading the rest: the caller frees it; NULL when the body is no CloudEvent. */
+char *message_type(struct slice body);
+
+/* Sets id, source, subject (NULL is fine) and the current time. */
+void envelope_fill(struct envelope *envelope, const char *id, const char *source, const char *subject);
+
+void texts_add(struct texts *texts, const char *text);
+void texts_clear(struct texts *texts);
+
+/* Makes room for one more zeroed group and returns it. */
+void *groups_add(struct groups *groups, size_t group_size);
+
+/* Checks for fields: what is wrong with the text, or NULL. */
+const char *check_not_empty(const char *text);
+const char *check_account(const char *text); /* exactly 12 digits */
+const char *check_commit(const char *text);  /* 7 to 64 lower-case hexadecimal digits, not all zero */
+const char *check_ref(const char *text);     /* a full ref as git-check-ref-format(1) allows it, at most 1,024 bytes */
+const char *
+check_repository(const char *text); /* lower case, at most 256 bytes, no white space or control characters */
+const char *check_deploy_tag(const char *text);    /* 1 to 128 bytes, no white space, commas or control characters */
+const char *check_artifact_name(const char *text); /* a build's name: 1 to 256 bytes, a safe piece of an object key */
+const char *check_deployment(const char *text);    /* d- and 16 lower-case hexadecimal digits */
+const char *check_base64(const char *text);
+
+/* The message as it goes onto a topic (short name), with the CloudEvents headers of Kafka's protocol binding beside the
+ * structured body, so that tools can filter without reading it. */
+struct output *message_output(const struct codec *codec, const void *message, const char *topic, const char *key);

@@ -1,0 +1,30 @@
+/*
+ * What could not be understood, on `dead` (key: as the original): where it came from, why it was put aside, and the
+ * original bytes, so that it can be looked at and sent again.
+ */
+#pragma once
+
+#include "schemas/codec.h"
+
+struct dead_letter {
+    struct envelope envelope;
+    char *role; /* who put it aside */
+    char *topic;
+    int64_t partition;
+    int64_t offset;
+    char *reason;
+    char *key_base64;
+    char *value_base64; /* absent when the original had no value */
+};
+
+extern const struct codec dead_letter_codec;
+
+/* As message_parse, message_format and message_free. */
+bool dead_letter_parse(struct slice body, struct dead_letter **ret_dead_letter, struct error *err) MUST_CHECK;
+void dead_letter_format(const struct dead_letter *dead_letter, struct buffer *buffer);
+void dead_letter_free(struct dead_letter *dead_letter);
+DEFINE_AUTO(dead_letter, struct dead_letter *);
+
+/* Fills a dead letter from a record that could not be understood. topic: full name. */
+struct dead_letter *dead_letter_of(const char *role, const char *topic, const struct record *record,
+                                   const char *reason);

@@ -1,0 +1,57 @@
+/*
+ * Copy this build into this account, on `jobs` (key: account id). A job is complete in itself: the resolver has
+ * rendered every name from the config, so that a copier needs neither the map nor the config of the targets.
+ * The job id `<deployment>/<account>` is the CloudEvent's id; everything downstream is idempotent by it.
+ */
+#pragma once
+
+#include "schemas/codec.h"
+
+extern const char *const job_credentials_names[];
+
+enum job_credentials { JOB_ASSUME_ROLE, JOB_PROFILE };
+
+/* One object, or every object below a prefix when source_key ends with '/' (target_key is then the prefix that takes
+ * its place, possibly ""). */
+struct job_copy {
+    char *source_bucket;
+    char *source_key;
+    char *target_bucket;
+    char *target_key;
+    bool trigger; /* starts the target's pipeline: written last, once all the others are in place */
+};
+
+struct job {
+    struct envelope envelope;
+    char *deployment;
+    char *account;
+    char *repository;
+    char *application; /* a waiting job is replaced by a newer one of the same account and application */
+    char *ref;
+    char *tag;     /* the key of the map that named the account */
+    char *version; /* of a tag such as v-1.4.0-prod: 1.4.0 */
+    char *commit;
+    char *build;
+    char *region;
+    char *source_region;
+    char *source_owner; /* account id of the bucket the artifacts lie in */
+    int credentials;    /* enum job_credentials */
+    char *role;         /* with JOB_ASSUME_ROLE */
+    char *external_id;
+    char *profile;   /* with JOB_PROFILE */
+    int64_t attempt; /* counts from 1; a `retry` makes a new attempt */
+    int64_t accepted_ms;
+    struct groups copies; /* of struct job_copy */
+};
+
+extern const struct codec job_codec;
+
+/* As message_parse, message_format and message_free. */
+bool job_parse(struct slice body, struct job **ret_job, struct error *err) MUST_CHECK;
+void job_format(const struct job *job, struct buffer *buffer);
+void job_free(struct job *job);
+DEFINE_AUTO(job, struct job *);
+
+/* Of a job that cannot be read, what its id still says: the deployment and the account it was for. False when not even
+ * that can be read. The caller frees both. */
+bool job_read_id(struct slice body, char **ret_deployment, char **ret_account);

@@ -1,0 +1,144 @@
+#include "schemas/map_file.h"
+
+#include "schemas/json.h"
+
+#include <ctype.h>
+
+enum { MAP_FILE_MAXIMUM_BYTES = 64 * 1024 * 1024 };
+
+bool accounts_have(const struct texts *accounts, const char *account)
+{
+    for (size_t i = 0; i < accounts->count; i++) {
+        if (strcmp(accounts->items[i], account) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool account_add(struct texts *accounts, const char *account, struct error *err)
+{
+    const char *wrong = check_account(account);
+    if (wrong != NULL) {
+        return error_set(err, ERROR_REJECT, "\"%.60s\" %s", account, wrong);
+    }
+    if (!accounts_have(accounts, account)) {
+        texts_add(accounts, account);
+    }
+    return true;
+}
+
+bool accounts_parse(const char *text, struct texts *accounts, struct error *err)
+{
+    AUTO(text) char *copy = text_copy(text);
+    char *rest = copy;
+    for (char *item; (item = strsep(&rest, ",")) != NULL;) {
+        while (isspace((unsigned char)*item)) {
+            item++;
+        }
+        size_t length = strlen(item);
+        while (length > 0 && isspace((unsigned char)item[length - 1])) {
+            item[--length] = '\0';
+        }
+        if (length > 0 && !account_add(accounts, item, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void map_file_add(struct map_file *file, const char *tag, const struct texts *accounts)
+{
+    struct map_file_entry *entry = groups_add(&file->entries, sizeof(*entry));
+    entry->tag = text_copy(tag);
+    for (size_t i = 0; i < accounts->count; i++) {
+        texts_add(&entry->accounts, accounts->items[i]);
+    }
+}
+
+void map_file_free(struct map_file *file)
+{
+    if (file == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < file->entries.count; i++) {
+        struct map_file_entry *entry = (struct map_file_entry *)file->entries.items + i;
+        free(entry->tag);
+        texts_clear(&entry->accounts);
+    }
+    free(file->entries.items);
+    free(file);
+}
+
+static bool entry_read(const cJSON *list, struct map_file *file, struct error *err)
+{
+    const char *wrong = check_deploy_tag(list->string);
+    if (wrong != NULL) {
+        return error_set(err, ERROR_REJECT, "tag %s", wrong);
+    }
+    if (!cJSON_IsArray(list)) {
+        return error_set(err, ERROR_REJECT, "must be a list of account ids, such as [\"111111111111\"]");
+    }
+    struct map_file_entry *entry = groups_add(&file->entries, sizeof(*entry));
+    entry->tag = text_copy(list->string);
+    for (const cJSON *item = list->child; item != NULL; item = item->next) {
+        if (cJSON_IsNumber(item)) {
+            return error_set(err, ERROR_REJECT,
+                             "account ids are texts in quotes: a number loses its leading zeros (%.0f)",
+                             item->valuedouble);
+        }
+        if (!cJSON_IsString(item)) {
+            return error_set(err, ERROR_REJECT, "account ids are texts of 12 digits");
+        }
+        if (!account_add(&entry->accounts, item->valuestring, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool map_file_parse(struct slice body, struct map_file **ret_file, struct error *err)
+{
+    AUTO(json) cJSON *root = NULL;
+    if (!json_parse(body, MAP_FILE_MAXIMUM_BYTES, &root, err)) {
+        return false;
+    }
+    if (!cJSON_IsObject(root)) {
+        return error_set(err, ERROR_REJECT, "must be an object, such as {\"qa\": [\"222222222222\"]}");
+    }
+    AUTO(map_file) struct map_file *file = memory_zeroed(1, sizeof(*file));
+    for (const cJSON *list = root->child; list != NULL; list = list->next) {
+        if (!entry_read(list, file, err)) {
+            return error_prefix(err, "\"%.100s\"", list->string);
+        }
+    }
+    *ret_file = TAKE(file);
+    return true;
+}
+
+const struct map_file_entry *map_file_find(const struct map_file *file, const char *tag)
+{
+    for (size_t i = 0; i < file->entries.count; i++) {
+        const struct map_file_entry *entry = (const struct map_file_entry *)file->entries.items + i;
+        if (strcmp(entry->tag, tag) == 0) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+void map_file_format(const struct map_file *file, struct buffer *buffer)
+{
+    buffer_append_text(buffer, "{");
+    for (size_t i = 0; i < file->entries.count; i++) {
+        const struct map_file_entry *entry = (const struct map_file_entry *)file->entries.items + i;
+        AUTO(json) cJSON *tag = cJSON_CreateString(entry->tag);
+        AUTO(json)
+        cJSON *list = cJSON_CreateStringArray((const char *const *)entry->accounts.items, (int)entry->accounts.count);
+        buffer_append_text(buffer, i > 0 ? ",\n  " : "\n  ");
+        json_append(tag, buffer);
+        buffer_append_text(buffer, ": ");
+        json_append(list, buffer);
+    }
+    buffer_append_text(buffer, "\n}\n");
+}

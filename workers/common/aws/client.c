@@ -1,0 +1,454 @@
+#include "workers/common/aws/client.h"
+
+#include "workers/common/base/auto.h"
+#include "workers/common/base/clock.h"
+#include "workers/common/base/index.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    URL_MAXIMUM = 16 * 1024,
+    HEADER_LINES_MAXIMUM = 32,
+    SKEW_MINIMUM_MS = 30000, /* smaller ones do not matter: services accept some minutes */
+    REDIRECTS_MAXIMUM = 3,
+    STALE_MAXIMUM = 3,
+    ATTEMPTS_MAXIMUM = 8,
+};
+
+struct aws_client {
+    struct loop *loop;
+    char *s3_url;
+    char *sts_url;
+    struct retry_rules retry;
+    bool is_payload_signed_always;
+    struct sigv4 *sigv4;
+    struct index quotas;  /* quota key -> struct retry_quota */
+    struct index skews;   /* host -> int64_t */
+    struct index regions; /* bucket -> char * */
+    struct aws_call *calls;
+};
+
+struct aws_call {
+    struct aws_client *client;
+    struct aws_call *next;
+    struct aws_call **link; /* what points to this call */
+    struct aws_request request;
+    char *texts[7]; /* copies of the request's texts, to be freed */
+    struct sigv4_header *headers;
+    struct credentials *credentials;
+    char *region;
+    struct retry retry;
+    unsigned redirects;
+    unsigned stale;
+    unsigned sent;
+    struct http_transfer *transfer;
+    struct loop_timer *timer;
+    struct error failed; /* of a call that cannot even be sent */
+    void (*on_done)(void *context, const struct aws_result *result);
+    void *context;
+};
+
+static void quota_free(void *value)
+{
+    free(value);
+}
+
+struct aws_client *aws_client_new(struct loop *loop, const struct aws_client_settings *settings)
+{
+    struct aws_client *client = memory_zeroed(1, sizeof(*client));
+    client->loop = loop;
+    client->sigv4 = sigv4_new();
+    client->retry = retry_rules_standard();
+    /* A copy is worth more patience than a page load; the deadline ends it. */
+    client->retry.attempts_maximum = ATTEMPTS_MAXIMUM;
+    if (settings != NULL) {
+        const struct endpoint_settings *endpoints = &settings->endpoints;
+        client->s3_url = endpoints->s3_url != NULL ? text_copy(endpoints->s3_url) : NULL;
+        client->sts_url = endpoints->sts_url != NULL ? text_copy(endpoints->sts_url) : NULL;
+        client->is_payload_signed_always = settings->is_payload_signed_always;
+        client->retry = settings->retry.attempts_maximum > 0 ? settings->retry : client->retry;
+    }
+    return client;
+}
+
+static void call_free(struct aws_call *call)
+{
+    *call->link = call->next;
+    if (call->next != NULL) {
+        call->next->link = call->link;
+    }
+    http_cancel(loop_http(call->client->loop), call->transfer);
+    loop_timer_cancel(call->client->loop, call->timer);
+    for (size_t i = 0; i < sizeof(call->texts) / sizeof(call->texts[0]); i++) {
+        free(call->texts[i]);
+    }
+    for (size_t i = 0; i < call->request.header_count; i++) {
+        free((void *)(uintptr_t)call->headers[i].name);
+        free((void *)(uintptr_t)call->headers[i].value);
+    }
+    free(call->headers);
+    free(call->region);
+    credentials_free(call->credentials);
+    free(call);
+}
+
+void aws_client_free(struct aws_client *client)
+{
+    if (client == NULL) {
+        return;
+    }
+    while (client->calls != NULL) {
+        call_free(client->calls);
+    }
+    index_clear(&client->quotas, quota_free);
+    index_clear(&client->skews, quota_free);
+    index_clear(&client->regions, quota_free);
+    sigv4_free(client->sigv4);
+    free(client->s3_url);
+    free(client->sts_url);
+    free(client);
+}
+
+struct loop *aws_client_loop(struct aws_client *client)
+{
+    return client->loop;
+}
+
+bool aws_client_is_custom(const struct aws_client *client, enum aws_service service)
+{
+    const char *url = service == AWS_S3 ? client->s3_url : client->sts_url;
+    return url != NULL && url[0] != '\0';
+}
+
+int64_t aws_client_clock_skew_ms(const struct aws_client *client, const char *host)
+{
+    const int64_t *skew_ms = index_get(&client->skews, slice_of(host));
+    return skew_ms != NULL ? *skew_ms : 0;
+}
+
+static struct retry_quota *call_quota(struct aws_call *call)
+{
+    struct aws_client *client = call->client;
+    struct slice key = slice_of(call->request.quota_key != NULL ? call->request.quota_key : "");
+    struct retry_quota *quota = index_get(&client->quotas, key);
+    if (quota == NULL) {
+        quota = memory_zeroed(1, sizeof(*quota));
+        *quota = retry_quota_full(RETRY_QUOTA_CAPACITY);
+        index_put(&client->quotas, key, quota);
+    }
+    return quota;
+}
+
+/* --- ending --- */
+
+static void call_end(struct aws_call *call, struct aws_result *result)
+{
+    void (*on_done)(void *context, const struct aws_result *result) = call->on_done;
+    void *context = call->context;
+    result->attempts = call->sent;
+    (void)snprintf(result->region, sizeof(result->region), "%s", call->region);
+    /* The request id must outlive the answer it was read from. */
+    call_free(call);
+    on_done(context, result);
+}
+
+static void call_end_failed(struct aws_call *call, const struct failure *failure)
+{
+    struct aws_result result = {.failure = *failure};
+    (void)failure_describe(failure, call->request.operation, call->credentials->origin, &result.err);
+    (void)snprintf(result.request_id, sizeof(result.request_id), "%s", failure->request_id);
+    call_end(call, &result);
+}
+
+static void call_end_unsent(void *context)
+{
+    struct aws_call *call = context;
+    struct aws_result result = {.err = call->failed, .failure = {.kind = FAILURE_INVALID}};
+    call->timer = NULL;
+    call_end(call, &result);
+}
+
+/* --- learning from answers --- */
+
+/* "https://host:port/..." -> "host:port". */
+static struct slice url_host(const char *url)
+{
+    const char *host = strstr(url, "://") + 3;
+    return slice_from(host, strcspn(host, "/"));
+}
+
+static void call_learn_skew(struct aws_call *call, const char *url, const struct http_answer *answer)
+{
+    int64_t server_ms;
+    AUTO(text) char *date = slice_copy(http_answer_header(answer, "Date"));
+    if (http_answer_header(answer, "Age").ptr != NULL || !http_date_parse(date, &server_ms)) {
+        return;
+    }
+    int64_t skew_ms = server_ms - (answer->sent_wall_ms + answer->received_wall_ms) / 2;
+    int64_t *known_ms = index_get(&call->client->skews, url_host(url));
+    if (known_ms == NULL) {
+        known_ms = memory_zeroed(1, sizeof(*known_ms));
+        index_put(&call->client->skews, url_host(url), known_ms);
+    }
+    *known_ms = llabs(skew_ms) >= SKEW_MINIMUM_MS ? skew_ms : 0;
+}
+
+static const char *call_region(struct aws_call *call)
+{
+    const char *known =
+        call->request.bucket != NULL ? index_get(&call->client->regions, slice_of(call->request.bucket)) : NULL;
+    return known != NULL ? known : call->region;
+}
+
+static void call_learn_region(struct aws_call *call, const char *region)
+{
+    void *replaced = index_put(&call->client->regions, slice_of(call->request.bucket), text_copy(region));
+    free(replaced);
+}
+
+/* --- sending --- */
+
+static bool call_url(struct aws_call *call, const char *region, struct buffer *url, struct buffer *path,
+                     struct error *err)
+{
+    struct endpoint_settings endpoints = {call->client->s3_url, call->client->sts_url};
+    if (!endpoint_url(&endpoints, call->request.service, region, url, err)) {
+        return false;
+    }
+    if (call->request.bucket != NULL) {
+        bool is_custom = aws_client_is_custom(call->client, call->request.service);
+        if (!bucket_name_is_valid(call->request.bucket, is_custom)) {
+            return error_set(err, ERROR_REJECT, "\"%.100s\" is not a bucket's name", call->request.bucket);
+        }
+        buffer_append_format(path, "/%s", call->request.bucket);
+    }
+    buffer_append_text(path, call->request.path);
+    buffer_append(url, buffer_slice(path));
+    if (call->request.query != NULL && call->request.query[0] != '\0') {
+        buffer_append_format(url, "?%s", call->request.query);
+    }
+    return !url->is_overflowed || error_set(err, ERROR_REJECT, "the request's URL is too long");
+}
+
+/* Signs the request for this moment and fills the header lines. */
+static size_t call_sign(struct aws_call *call, const char *url, const char *path, const char *region,
+                        char *lines[HEADER_LINES_MAXIMUM])
+{
+    const struct aws_request *request = &call->request;
+    struct sigv4_header signed_headers[HEADER_LINES_MAXIMUM];
+    char hash[SIGV4_HASH_SIZE];
+    size_t count = 0;
+    size_t line_count = 0;
+    bool is_s3 = request->service == AWS_S3;
+    bool is_unsigned =
+        is_s3 && text_starts_with(url, "https://") && !call->client->is_payload_signed_always && request->body.len > 0;
+    AUTO(text) char *host = slice_copy(url_host(url));
+    if (is_unsigned) {
+        (void)snprintf(hash, sizeof(hash), "%s", SIGV4_UNSIGNED_PAYLOAD);
+    } else {
+        sigv4_hash(request->body, hash);
+    }
+    signed_headers[count++] = (struct sigv4_header){"host", host};
+    if (is_s3) {
+        signed_headers[count++] = (struct sigv4_header){"x-amz-content-sha256", hash};
+    }
+    for (size_t i = 0; i < request->header_count && count < HEADER_LINES_MAXIMUM - 4; i++) {
+        signed_headers[count++] = call->headers[i];
+    }
+    struct sigv4_request sigv4 = {
+        .form = SIGV4_HEADER,
+        .method = request->method,
+        .path = path,
+        .query = request->query,
+        .headers = signed_headers,
+        .header_count = count,
+        .payload_hash = hash,
+        .region = region,
+        .service = is_s3 ? "s3" : "sts",
+        .wall_ms = clock_wall_ms() + aws_client_clock_skew_ms(call->client, host),
+        .is_path_encoded_again = !is_s3,
+        .is_path_normalized = !is_s3,
+        .credentials = call->credentials,
+    };
+    struct sigv4_signed signature;
+    sigv4_sign(call->client->sigv4, &sigv4, &signature);
+    for (size_t i = 1; i < count; i++) {
+        lines[line_count++] = signed_headers[i].value[0] != '\0'
+                                  ? text_format("%s: %s", signed_headers[i].name, signed_headers[i].value)
+                                  : text_format("%s;", signed_headers[i].name);
+    }
+    lines[line_count++] = text_format("x-amz-date: %s", signature.date);
+    if (call->credentials->session_token != NULL) {
+        lines[line_count++] = text_format("x-amz-security-token: %s", call->credentials->session_token);
+    }
+    lines[line_count++] =
+        text_format("Authorization: %.*s", (int)signature.authorization.len, signature.authorization.ptr);
+    return line_count;
+}
+
+static void call_answered(void *context, const struct http_answer *answer);
+
+static void call_send(void *context)
+{
+    struct aws_call *call = context;
+    const char *region = call_region(call);
+    char *lines[HEADER_LINES_MAXIMUM];
+    AUTO(buffer) struct buffer url;
+    AUTO(buffer) struct buffer path;
+    buffer_init(&url, URL_MAXIMUM);
+    buffer_init(&path, URL_MAXIMUM);
+    call->timer = NULL;
+    if (!call_url(call, region, &url, &path, &call->failed)) {
+        (void)error_prefix(&call->failed, "%.150s", call->request.operation);
+        call->timer = loop_after(call->client->loop, 0, call_end_unsent, call);
+        return;
+    }
+    if (region != call->region) {
+        char *copy = text_copy(region);
+        free(call->region);
+        call->region = copy;
+    }
+    size_t line_count = call_sign(call, url.ptr, path.ptr, call->region, lines);
+    int64_t left_ms = call->request.deadline_ms - clock_monotonic_ms();
+    int64_t timeout_ms = call->request.attempt_timeout_ms < left_ms ? call->request.attempt_timeout_ms : left_ms;
+    struct http_request request = {
+        .method = call->request.method,
+        .url = url.ptr,
+        .headers = (const char *const *)lines,
+        .header_count = line_count,
+        .body = call->request.body,
+        .timeout_ms = timeout_ms > 0 ? timeout_ms : 1,
+        .answer_maximum_bytes = call->request.answer_maximum_bytes,
+    };
+    call->sent++;
+    call->transfer = http_start(loop_http(call->client->loop), &request, call_answered, call);
+    for (size_t i = 0; i < line_count; i++) {
+        free(lines[i]);
+    }
+}
+
+/* --- deciding what an answer means --- */
+
+static void call_succeed(struct aws_call *call, const struct http_answer *answer)
+{
+    struct aws_result result = {.answer = answer};
+    AUTO(text) char *request_id = slice_copy(http_answer_header(answer, "x-amz-request-id"));
+    (void)snprintf(result.request_id, sizeof(result.request_id), "%s", request_id);
+    retry_after_success(&call->retry, call_quota(call));
+    call_end(call, &result);
+}
+
+/* Tries again after a pause, when rules, quota and deadline allow it. */
+static bool call_retries(struct aws_call *call, const struct http_answer *answer, const struct failure *failure)
+{
+    AUTO(text) char *amz_after = slice_copy(http_answer_header(answer, "x-amz-retry-after"));
+    AUTO(text) char *after = slice_copy(http_answer_header(answer, "Retry-After"));
+    int64_t delay_ms;
+    double random = (double)backoff_ms(0, 1 << 20, 1 << 20) / (double)(1 << 20);
+    if (retry_after_failure(&call->retry, &call->client->retry, call_quota(call), failure->kind == FAILURE_THROTTLED,
+                            random, retry_read_amz_retry_after_ms(amz_after),
+                            retry_read_retry_after_ms(after, clock_wall_ms()), &delay_ms) != RETRY_AGAIN ||
+        clock_monotonic_ms() + delay_ms >= call->request.deadline_ms) {
+        return false;
+    }
+    call->timer = loop_after(call->client->loop, delay_ms, call_send, call);
+    return true;
+}
+
+static bool call_follows_region(struct aws_call *call, const struct failure *failure)
+{
+    if (failure->kind != FAILURE_WRONG_REGION || call->request.bucket == NULL || !region_is_valid(failure->region) ||
+        strcmp(failure->region, call->region) == 0 || call->redirects++ >= REDIRECTS_MAXIMUM) {
+        return false;
+    }
+    call_learn_region(call, failure->region);
+    call->timer = loop_after(call->client->loop, 0, call_send, call);
+    return true;
+}
+
+static void call_answered(void *context, const struct http_answer *answer)
+{
+    struct aws_call *call = context;
+    struct failure failure;
+    struct error err;
+    call->transfer = NULL;
+    if (answer->is_connection_stale && call->stale++ < STALE_MAXIMUM) {
+        call->sent--;
+        call->timer = loop_after(call->client->loop, 0, call_send, call);
+        return;
+    }
+    if (answer->status != 0) {
+        struct endpoint_settings endpoints = {call->client->s3_url, call->client->sts_url};
+        AUTO(buffer) struct buffer url;
+        buffer_init(&url, URL_MAXIMUM);
+        if (endpoint_url(&endpoints, call->request.service, call->region, &url, &err)) {
+            call_learn_skew(call, url.ptr, answer);
+        }
+    }
+    bool is_success = answer->status >= 200 && answer->status < 300;
+    bool is_broken = is_success && failure_is_in_body(answer->body);
+    if (is_success && !is_broken) {
+        is_broken = call->request.accept != NULL && !call->request.accept(call->request.accept_context, answer, &err);
+        if (!is_broken) {
+            call_succeed(call, answer);
+            return;
+        }
+    }
+    failure_read(answer, is_broken, &failure);
+    if (is_broken && failure.code[0] == '\0') {
+        (void)snprintf(failure.message, sizeof(failure.message), "%.200s", err.text);
+    }
+    bool may_repeat = failure_action(failure.kind) == ERROR_RETRY && failure.kind != FAILURE_EXPIRED_TOKEN;
+    if (call_follows_region(call, &failure) || (may_repeat && call_retries(call, answer, &failure))) {
+        return;
+    }
+    call_end_failed(call, &failure);
+}
+
+/* --- beginning --- */
+
+static const char *keep(struct aws_call *call, size_t slot, const char *text)
+{
+    call->texts[slot] = text != NULL ? text_copy(text) : NULL;
+    return call->texts[slot];
+}
+
+struct aws_call *aws_call_start(struct aws_client *client, const struct aws_request *request,
+                                void (*on_done)(void *context, const struct aws_result *result), void *context)
+{
+    struct aws_call *call = memory_zeroed(1, sizeof(*call));
+    call->client = client;
+    call->next = client->calls;
+    call->link = &client->calls;
+    if (call->next != NULL) {
+        call->next->link = &call->next;
+    }
+    client->calls = call;
+    call->request = *request;
+    call->request.bucket = keep(call, 0, request->bucket);
+    call->request.method = keep(call, 1, request->method);
+    call->request.path = keep(call, 2, request->path);
+    call->request.query = keep(call, 3, request->query);
+    call->request.operation = keep(call, 4, request->operation);
+    call->request.quota_key = keep(call, 5, request->quota_key);
+    call->headers = memory_zeroed(request->header_count, sizeof(*call->headers));
+    for (size_t i = 0; i < request->header_count; i++) {
+        call->headers[i] =
+            (struct sigv4_header){text_copy(request->headers[i].name), text_copy(request->headers[i].value)};
+    }
+    call->region = text_copy(request->region);
+    call->credentials = credentials_copy(request->credentials);
+    call->on_done = on_done;
+    call->context = context;
+    call_send(call);
+    return call;
+}
+
+void aws_call_cancel(struct aws_call *call)
+{
+    if (call != NULL) {
+        call_free(call);
+    }
+}

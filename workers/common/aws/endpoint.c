@@ -1,0 +1,127 @@
+#include "workers/common/aws/endpoint.h"
+
+#include "workers/common/base/slice.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum {
+    REGION_MAXIMUM = 32,
+    BUCKET_MINIMUM = 3,
+    BUCKET_MAXIMUM = 63,
+    BUCKET_LENIENT_MAXIMUM = 255,
+    ROLE_MAXIMUM = 2048
+};
+
+static const struct {
+    const char *region_prefix;
+    struct partition partition;
+} partitions[] = {
+    {"us-gov-", {"aws-us-gov", "amazonaws.com", "us-gov-west-1"}},
+    {"cn-", {"aws-cn", "amazonaws.com.cn", "cn-northwest-1"}},
+    {"us-isob-", {"aws-iso-b", "sc2s.sgov.gov", "us-isob-east-1"}},
+    {"us-isof-", {"aws-iso-f", "csp.hci.ic.gov", "us-isof-south-1"}},
+    {"eu-isoe-", {"aws-iso-e", "cloud.adc-e.uk", "eu-isoe-west-1"}},
+    {"us-iso-", {"aws-iso", "c2s.ic.gov", "us-iso-east-1"}},
+    {"eusc-", {"aws-eusc", "amazonaws.eu", "eusc-de-east-1"}},
+    {"", {"aws", "amazonaws.com", "us-east-1"}},
+};
+
+const struct partition *partition_of_region(const char *region)
+{
+    size_t i = 0;
+    while (!text_starts_with(region, partitions[i].region_prefix)) {
+        i++;
+    }
+    return &partitions[i].partition;
+}
+
+const struct partition *partition_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof(partitions) / sizeof(partitions[0]); i++) {
+        if (strcmp(partitions[i].partition.name, name) == 0) {
+            return &partitions[i].partition;
+        }
+    }
+    return NULL;
+}
+
+bool region_is_valid(const char *region)
+{
+    size_t length = strlen(region);
+    bool is_label =
+        length > 0 && length <= REGION_MAXIMUM && strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-") == length;
+    return is_label && region[0] != '-' && region[length - 1] != '-';
+}
+
+bool account_id_is_valid(const char *account_id)
+{
+    return strlen(account_id) == 12 && strspn(account_id, "0123456789") == 12;
+}
+
+bool bucket_name_is_valid(const char *name, bool is_lenient)
+{
+    size_t length = strlen(name);
+    if (is_lenient) {
+        return length > 0 && length <= BUCKET_LENIENT_MAXIMUM && strpbrk(name, "/?#% \t\r\n") == NULL;
+    }
+    return length >= BUCKET_MINIMUM && length <= BUCKET_MAXIMUM &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.-") == length && isalnum((unsigned char)name[0]) &&
+           isalnum((unsigned char)name[length - 1]) && strstr(name, "..") == NULL;
+}
+
+bool endpoint_check(const char *url, struct error *err)
+{
+    const char *host = text_starts_with(url, "http://")    ? url + strlen("http://")
+                       : text_starts_with(url, "https://") ? url + strlen("https://")
+                                                           : NULL;
+    size_t length = host != NULL ? strcspn(host, "/?# \t\r\n@") : 0;
+    if (length == 0 || (host[length] != '\0' && strcmp(host + length, "/") != 0)) {
+        return error_set(err, ERROR_REJECT, "endpoint \"%.100s\" must be http://host[:port] or https://host[:port]",
+                         url);
+    }
+    return true;
+}
+
+bool endpoint_url(const struct endpoint_settings *settings, enum aws_service service, const char *region,
+                  struct buffer *buffer, struct error *err)
+{
+    const char *custom = settings == NULL ? NULL : service == AWS_S3 ? settings->s3_url : settings->sts_url;
+    if (!region_is_valid(region)) {
+        return error_set(err, ERROR_REJECT, "\"%.60s\" is not a region", region);
+    }
+    if (custom != NULL && custom[0] != '\0') {
+        size_t length = strlen(custom);
+        if (!endpoint_check(custom, err)) {
+            return false;
+        }
+        buffer_append(buffer, slice_from(custom, custom[length - 1] == '/' ? length - 1 : length));
+        return true;
+    }
+    buffer_append_format(buffer, "https://%s.%s.%s", service == AWS_S3 ? "s3" : "sts", region,
+                         partition_of_region(region)->dns_suffix);
+    return true;
+}
+
+bool role_arn_check(const char *role_arn, const char *account_id, const char *region, struct error *err)
+{
+    static const char shape[] = "arn:<partition>:iam::<account id>:role/<name>";
+    const char *partition = text_starts_with(role_arn, "arn:") ? role_arn + strlen("arn:") : NULL;
+    size_t partition_length = partition != NULL ? strcspn(partition, ":") : 0;
+    const char *rest = partition_length > 0 ? partition + partition_length : "";
+    bool is_role = text_starts_with(rest, ":iam::") && strlen(rest) > strlen(":iam::") + 12 &&
+                   text_starts_with(rest + strlen(":iam::") + 12, ":role/") && strlen(role_arn) <= ROLE_MAXIMUM;
+    const char *account = is_role ? rest + strlen(":iam::") : "";
+    if (!is_role || strspn(account, "0123456789") != 12 || account[12 + strlen(":role/")] == '\0') {
+        return error_set(err, ERROR_REJECT, "\"%.150s\" is not a role: %s", role_arn, shape);
+    }
+    if (account_id != NULL && strncmp(account, account_id, 12) != 0) {
+        return error_set(err, ERROR_REJECT, "role %.150s belongs to another account than %s", role_arn, account_id);
+    }
+    const char *expected = region != NULL ? partition_of_region(region)->name : NULL;
+    if (expected != NULL && !slice_equal_text(slice_from(partition, partition_length), expected)) {
+        return error_set(err, ERROR_REJECT, "role %.150s is of another partition than region %s (%s)", role_arn, region,
+                         expected);
+    }
+    return true;
+}

@@ -1,0 +1,84 @@
+#include "workers/common/base/buffer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static char nothing[1] = "";
+
+void buffer_init(struct buffer *buffer, size_t maximum_bytes)
+{
+    *buffer = (struct buffer){.ptr = nothing, .maximum = maximum_bytes};
+}
+
+void buffer_done(struct buffer *buffer)
+{
+    if (buffer->capacity > 0) {
+        free(buffer->ptr);
+    }
+    buffer_init(buffer, buffer->maximum);
+}
+
+void buffer_clear(struct buffer *buffer)
+{
+    buffer->len = 0;
+    buffer->is_overflowed = false;
+    if (buffer->capacity > 0) {
+        buffer->ptr[0] = '\0';
+    }
+}
+
+/* Makes room for extra bytes and the NUL. */
+static bool buffer_reserve(struct buffer *buffer, size_t extra)
+{
+    if (buffer->is_overflowed || extra > buffer->maximum - buffer->len) {
+        buffer->is_overflowed = true;
+        return false;
+    }
+    size_t needed = buffer->len + extra + 1;
+    if (needed <= buffer->capacity) {
+        return true;
+    }
+    size_t capacity = buffer->capacity > 0 ? buffer->capacity : 64;
+    while (capacity < needed) {
+        capacity *= 2;
+    }
+    buffer->ptr = memory_resized(buffer->capacity > 0 ? buffer->ptr : NULL, capacity);
+    buffer->capacity = capacity;
+    return true;
+}
+
+void buffer_append(struct buffer *buffer, struct slice bytes)
+{
+    if (bytes.len == 0 || !buffer_reserve(buffer, bytes.len)) {
+        return;
+    }
+    memcpy(buffer->ptr + buffer->len, bytes.ptr, bytes.len);
+    buffer->len += bytes.len;
+    buffer->ptr[buffer->len] = '\0';
+}
+
+void buffer_append_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, slice_of(text));
+}
+
+void buffer_append_char(struct buffer *buffer, char character)
+{
+    buffer_append(buffer, slice_from(&character, 1));
+}
+
+void buffer_append_format(struct buffer *buffer, const char *format, ...)
+{
+    va_list arguments;
+    va_list again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length > 0 && buffer_reserve(buffer, (size_t)length)) {
+        (void)vsnprintf(buffer->ptr + buffer->len, (size_t)length + 1, format, again);
+        buffer->len += (size_t)length;
+    }
+    va_end(again);
+}

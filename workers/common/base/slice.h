@@ -1,0 +1,51 @@
+/*
+ * Borrowed bytes, passed by value: a pointer and a length, not terminated by NUL. Whoever made the slice keeps
+ * the bytes alive; copy what must outlive them.
+ */
+#pragma once
+
+#include "workers/common/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct slice {
+    const char *ptr;
+    size_t len;
+};
+
+static inline struct slice slice_of(const char *text)
+{
+    return (struct slice){text, text != NULL ? strlen(text) : 0};
+}
+
+static inline struct slice slice_from(const void *bytes, size_t len)
+{
+    return (struct slice){bytes, len};
+}
+
+static inline bool slice_equal(struct slice a, struct slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static inline bool slice_equal_text(struct slice a, const char *text)
+{
+    return slice_equal(a, slice_of(text));
+}
+
+static inline bool text_starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* A copy ended by NUL; the caller frees it. */
+static inline char *slice_copy(struct slice slice)
+{
+    char *copy = (char *)memory_zeroed(slice.len + 1, 1);
+    if (slice.len > 0) {
+        memcpy(copy, slice.ptr, slice.len);
+    }
+    return copy;
+}

@@ -1,0 +1,128 @@
+#include "workers/common/engine/task.h"
+
+#include <stdlib.h>
+
+struct partition *partition_new(int32_t number)
+{
+    struct partition *partition = memory_zeroed(1, sizeof(*partition));
+    partition->number = number;
+    partition->committed = -1;
+    ledger_init(&partition->ledger);
+    return partition;
+}
+
+void task_forget_outputs(struct task *task)
+{
+    while (task->first_output != NULL) {
+        struct output *output = task->first_output;
+        task->first_output = output->next;
+        output_free(output);
+    }
+    task->last_output = NULL;
+    task->output_bytes = 0;
+}
+
+void task_free(struct task *task)
+{
+    task_forget_outputs(task);
+    record_free(&task->record);
+    free(task);
+}
+
+void partition_free(struct partition *partition)
+{
+    for (size_t i = 0; i < partition->ledger.count; i++) {
+        struct task *task = ledger_at(&partition->ledger, i)->task;
+        if (task != NULL) {
+            task_free(task);
+        }
+    }
+    index_clear(&partition->keys, free);
+    ledger_done(&partition->ledger);
+    free(partition);
+}
+
+void partition_make_ready(struct task *task)
+{
+    struct partition *partition = task->partition;
+    task->next_ready = NULL;
+    if (partition->last_ready != NULL) {
+        partition->last_ready->next_ready = task;
+    } else {
+        partition->first_ready = task;
+    }
+    partition->last_ready = task;
+}
+
+static void partition_enqueue(struct partition *partition, struct task *task)
+{
+    if (task->record.key.ptr == NULL) {
+        partition_make_ready(task);
+        return;
+    }
+    struct key_queue *queue = index_get(&partition->keys, task->record.key);
+    if (queue == NULL) {
+        queue = memory_zeroed(1, sizeof(*queue));
+        index_put(&partition->keys, task->record.key, queue);
+    }
+    task->queue = queue;
+    if (queue->tail != NULL) {
+        queue->tail->behind = task;
+    } else {
+        queue->head = task;
+        partition_make_ready(task);
+    }
+    queue->tail = task;
+}
+
+bool partition_add(struct partition *partition, struct engine *engine, struct record *record)
+{
+    struct task *task = memory_zeroed(1, sizeof(*task));
+    task->engine = engine;
+    task->partition = partition;
+    task->record = *record;
+    *record = (struct record){0};
+    if (!ledger_push(&partition->ledger, task->record.offset, task)) {
+        task_free(task);
+        return false;
+    }
+    partition->waiting_count++;
+    partition_enqueue(partition, task);
+    return true;
+}
+
+struct task *partition_next_ready(struct partition *partition)
+{
+    struct task *task = partition->first_ready;
+    if (task != NULL) {
+        partition->first_ready = task->next_ready;
+        if (partition->first_ready == NULL) {
+            partition->last_ready = NULL;
+        }
+        task->next_ready = NULL;
+    }
+    return task;
+}
+
+void partition_finish(struct task *task)
+{
+    struct partition *partition = task->partition;
+    struct key_queue *queue = task->queue;
+    if (queue == NULL) {
+        return;
+    }
+    task->queue = NULL;
+    queue->head = task->behind;
+    task->behind = NULL;
+    if (queue->head != NULL) {
+        partition_make_ready(queue->head);
+        return;
+    }
+    index_remove(&partition->keys, task->record.key);
+    free(queue);
+}
+
+size_t partition_task_count(const struct partition *partition)
+{
+    return partition->waiting_count + partition->running_count + partition->finished_count + partition->sent_count;
+}

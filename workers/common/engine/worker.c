@@ -1,0 +1,136 @@
+#include "workers/common/engine/worker.h"
+
+#include "workers/common/base/auto.h"
+#include "workers/common/base/clock.h"
+#include "workers/common/base/command.h"
+#include "workers/common/base/log.h"
+#include "workers/common/engine/engine.h"
+#include "workers/common/http/signals.h"
+
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+    CLOSE_TIMEOUT_MS = 3000,
+    REJOIN_FIRST_MS = 200,
+    REJOIN_MAXIMUM_MS = 5000,
+    REJOIN_MAXIMUM_ATTEMPTS = 10,
+};
+
+static void worker_woken(void *context)
+{
+    uint64_t count;
+    (void)!read(*(const int *)context, &count, sizeof(count));
+}
+
+/* The first asks for a drain, the second for the end. */
+static void worker_signalled(void *context, int signal)
+{
+    (void)signal;
+    struct engine *engine = context;
+    engine->must_end_now = engine->is_draining;
+    engine->is_draining = true;
+    engine->drain_deadline_ms = clock_monotonic_ms() + engine->drain_ms;
+    log_event(LOG_INFO, engine->must_end_now ? "ending now" : "draining", "running",
+              log_number((long long)engine->running_count), NULL);
+}
+
+/* One membership, from joining to its end. */
+static bool worker_session(struct engine *engine, const struct options *options, const char *id, bool is_static,
+                           struct error *err)
+{
+    struct consumer_settings settings = {
+        .group = engine->worker->name,
+        .topic = engine->worker->input,
+        .static_instance = is_static ? id : NULL,
+        .wake_fd = engine->wake_fd,
+    };
+    bool is_going = transaction_open(options, id, &engine->transaction, err) &&
+                    consumer_open(options, &settings, &engine->consumer, err);
+    engine->turned_at_ms = clock_monotonic_ms();
+    engine->has_joined = false;
+    while (is_going && !engine_may_end(engine)) {
+        is_going = engine_turn(engine, err);
+    }
+    engine_drop_all(engine);
+    transaction_close(engine->transaction);
+    engine->transaction = NULL;
+    consumer_close(engine->consumer, CLOSE_TIMEOUT_MS);
+    engine->consumer = NULL;
+    return is_going;
+}
+
+static void worker_log_counts(const struct engine *engine, const char *message)
+{
+    const struct engine_counts *counts = &engine->counts;
+    log_event(LOG_INFO, message, "taken", log_number((long long)counts->taken), "settled",
+              log_number((long long)counts->settled), "retried", log_number((long long)counts->retried), "rejected",
+              log_number((long long)counts->rejected), "cancelled", log_number((long long)counts->cancelled), "commits",
+              log_number((long long)counts->commits), "aborts", log_number((long long)counts->aborts), NULL);
+}
+
+/* Joins again after a membership has ended, with growing pauses; gives up when it never gets anywhere. */
+static int worker_serve(struct engine *engine, const struct options *options, const char *id, bool is_static)
+{
+    unsigned failures = 0;
+    for (;;) {
+        struct error err = {0};
+        uint64_t commits_before = engine->counts.commits;
+        if (worker_session(engine, options, id, is_static, &err)) {
+            worker_log_counts(engine, "drained");
+            return EXIT_OK;
+        }
+        if (err.action == ERROR_FATAL) {
+            log_event(LOG_ERROR, "cannot go on", "reason", err.text, NULL);
+            return EXIT_TEMPORARY;
+        }
+        failures = engine->counts.commits > commits_before ? 1 : failures + 1;
+        if (failures > REJOIN_MAXIMUM_ATTEMPTS || engine->is_draining) {
+            log_event(LOG_ERROR, "gives up", "reason", err.text, NULL);
+            return EXIT_TEMPORARY;
+        }
+        log_event(LOG_WARNING, "joining again: everything in flight was dropped", "reason", err.text, NULL);
+        usleep((useconds_t)(1000 * backoff_ms(failures - 1, REJOIN_FIRST_MS, REJOIN_MAXIMUM_MS)));
+    }
+}
+
+static void worker_read_options(struct engine *engine, const struct options *options)
+{
+    const char *role = engine->worker->name;
+    AUTO(text) char *tasks = text_format("%s.max_tasks", role);
+    AUTO(text) char *running = text_format("%s.max_running", role);
+    AUTO(text) char *drain = text_format("%s.drain", role);
+    engine->max_tasks = (size_t)options_integer(options, tasks);
+    engine->max_running = (size_t)options_integer(options, running);
+    engine->drain_ms = options_duration_ms(options, drain);
+}
+
+int worker_run(const struct worker *worker, const struct options *options, const char *instance)
+{
+    struct engine engine = {.worker = worker, .confirmed_at_ms = INT64_MIN / 2};
+    worker_read_options(&engine, options);
+    char host[64] = "host";
+    (void)gethostname(host, sizeof(host) - 1);
+    AUTO(text)
+    char *id = instance != NULL ? text_format("%s.%s", worker->name, instance)
+                                : text_format("%s.%s-%d", worker->name, host, (int)getpid());
+    struct error err = {0};
+    engine.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    engine.loop = loop_new(NULL);
+    struct signals *signals = signals_watch(engine.loop, worker_signalled, &engine);
+    loop_watch(engine.loop, engine.wake_fd, worker_woken, &engine.wake_fd);
+    int exit_code = EXIT_PERMANENT;
+    if (worker->start(&engine, options, &engine.state, &err)) {
+        exit_code = worker_serve(&engine, options, id, instance != NULL);
+        worker->stop(engine.state);
+    } else {
+        log_event(LOG_ERROR, "cannot start", "reason", err.text, NULL);
+        exit_code = err.action == ERROR_RETRY ? EXIT_TEMPORARY : EXIT_PERMANENT;
+    }
+    free((void *)engine.partitions);
+    signals_unwatch(signals);
+    loop_free(engine.loop);
+    close(engine.wake_fd);
+    return exit_code;
+}

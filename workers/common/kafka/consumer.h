@@ -1,0 +1,66 @@
+/*
+ * A member of a consumer group on one topic. Partitions come and go by the cooperative-sticky protocol; the owner is
+ * told by events and decides itself when it lets a revoked partition go. Offsets are never committed here: that is
+ * the transaction's work (transaction.h).
+ */
+#pragma once
+
+#include "workers/common/base/options.h"
+#include "workers/common/kafka/record.h"
+
+struct consumer;
+
+enum consumer_event_kind {
+    CONSUMER_NOTHING,
+    CONSUMER_MESSAGE,  /* record: the caller frees it */
+    CONSUMER_END,      /* partition, offset: everything before this offset has been read */
+    CONSUMER_ASSIGNED, /* partitions are ours from now on */
+    CONSUMER_REVOKED,  /* the group wants them back: answer with consumer_release when they are settled */
+    CONSUMER_LOST,     /* gone without asking: whatever is not committed belongs to somebody else. Already released */
+    CONSUMER_FAILED,   /* err; ERROR_FATAL: this membership is over */
+};
+
+struct consumer_event {
+    enum consumer_event_kind kind;
+    struct record record;
+    int32_t partition;
+    int64_t offset;
+    const int32_t *partitions; /* valid until the next call */
+    size_t partition_count;
+    struct error err;
+};
+
+struct consumer_settings {
+    const char *group; /* short name */
+    const char *topic; /* short name */
+    /* Makes the member static: it gets its partitions back after a restart without a rebalance. NULL: dynamic. */
+    const char *static_instance;
+    int wake_fd; /* an eventfd that is written when there is something to poll */
+};
+
+bool consumer_open(const struct options *options, const struct consumer_settings *settings,
+                   struct consumer **ret_consumer, struct error *err) MUST_CHECK;
+
+/* Leaves the group; waits at most timeout_ms and then abandons the handle to the end of the process. NULL is fine. */
+void consumer_close(struct consumer *consumer, int timeout_ms);
+
+/* Never blocks. */
+void consumer_poll(struct consumer *consumer, struct consumer_event *ret_event);
+
+/* Answers CONSUMER_REVOKED; until then no partition of this member delivers anything. */
+void consumer_release(struct consumer *consumer);
+
+/* Stops or continues the delivery of a partition; messages that were fetched ahead are fetched again. */
+void consumer_pause(struct consumer *consumer, int32_t partition);
+void consumer_resume(struct consumer *consumer, int32_t partition);
+
+/* The committed offset (-1: none) and its metadata ("" : none; the caller frees it) of a partition. Waits at most
+ * timeout_ms, also for the end of a transaction that is about to commit it. */
+bool consumer_committed(struct consumer *consumer, int32_t partition, int timeout_ms, int64_t *ret_offset,
+                        char **ret_metadata, struct error *err) MUST_CHECK;
+
+const char *consumer_topic(const struct consumer *consumer); /* full name */
+
+/* For transaction.h: whose group membership goes with the offsets. */
+struct rd_kafka_s;
+struct rd_kafka_s *consumer_handle(const struct consumer *consumer);

@@ -1,0 +1,24 @@
+/*
+ * What every use of Kafka in the fleet has in common: the options, the names of topics, and how librdkafka's errors
+ * become ours. librdkafka is included in this folder only; kafka_handle.h is its inside.
+ */
+#pragma once
+
+#include "workers/common/base/options.h"
+
+#include <stdint.h>
+
+extern const struct option kafka_options[];
+
+enum {
+    /* Broker's view of a dead member, and of a dead member's open transaction: they must not differ much. */
+    KAFKA_SESSION_TIMEOUT_MS = 10000,
+    KAFKA_TRANSACTION_TIMEOUT_MS = 10000,
+    /* Longest metadata of a committed offset that brokers accept (offset.metadata.max.bytes). */
+    KAFKA_METADATA_MAXIMUM_BYTES = 4096,
+    /* Largest message: a deployment of 100,000 accounts fits. */
+    KAFKA_MESSAGE_MAXIMUM_BYTES = 8 * 1024 * 1024,
+};
+
+/* The full name of a topic, group or id: the prefix and the short name. The caller frees it. */
+char *kafka_name(const struct options *options, const char *short_name);

@@ -1,0 +1,35 @@
+/*
+ * Inside the kafka folder only: making librdkafka handles from the options, and its errors into ours.
+ */
+#pragma once
+
+#include "workers/common/kafka/kafka.h"
+#include "workers/common/kafka/record.h"
+
+#include <librdkafka/rdkafka.h>
+
+struct handle_property {
+    const char *name;
+    const char *value;
+};
+
+/* A handle with the fleet's settings, then the given properties (ended by a nameless one), then the user's
+ * kafka.properties. prepare (may be NULL) sees the configuration before the handle is made. */
+bool handle_open(const struct options *options, rd_kafka_type_t type, const struct handle_property *properties,
+                 void (*prepare)(rd_kafka_conf_t *conf, void *context), void *context, rd_kafka_t **ret_handle,
+                 struct error *err) MUST_CHECK;
+
+/* Destroys in a thread of its own and waits at most timeout_ms for it: librdkafka 2.0.2 can hang there. */
+void handle_close(rd_kafka_t *handle, int timeout_ms);
+
+/* Sets err from a librdkafka code; false. */
+bool handle_error(struct error *err, rd_kafka_resp_err_t code, const char *what);
+
+void record_from_message(rd_kafka_message_t *message, struct record *ret_record);
+
+/* The output's headers as librdkafka's; NULL when it has none. */
+rd_kafka_headers_t *handle_headers(const struct output *output);
+
+/* Queues a copy of an output on a producer. */
+bool handle_produce(rd_kafka_t *producer, const struct options *options, const struct output *output, void *opaque,
+                    struct error *err) MUST_CHECK;

@@ -1,0 +1,131 @@
+#include "workers/common/kafka/publisher.h"
+
+#include "workers/common/base/auto.h"
+#include "workers/common/kafka/kafka_handle.h"
+
+#include <stdlib.h>
+
+struct publisher {
+    rd_kafka_t *handle;
+    const struct options *options;
+};
+
+/* Travels with a message through librdkafka. */
+struct delivery {
+    publisher_stored *stored;
+    void *context;
+};
+
+static void publisher_delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
+{
+    (void)handle;
+    (void)opaque;
+    struct delivery *delivery = message->_private;
+    struct error err;
+    bool is_stored = message->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (!is_stored) {
+        handle_error(&err, message->err, "not stored");
+    }
+    delivery->stored(delivery->context, is_stored ? NULL : &err);
+    free(delivery);
+}
+
+static void publisher_prepare(rd_kafka_conf_t *conf, void *context)
+{
+    (void)context;
+    rd_kafka_conf_set_dr_msg_cb(conf, publisher_delivered);
+}
+
+static void publisher_free(struct publisher *publisher)
+{
+    publisher_close(publisher);
+}
+DEFINE_AUTO(publisher, struct publisher *);
+
+bool publisher_open(const struct options *options, int wake_fd, int timeout_ms, struct publisher **ret_publisher,
+                    struct error *err)
+{
+    AUTO(text) char *timeout = text_format("%d", timeout_ms);
+    AUTO(text) char *message_bytes = text_format("%d", KAFKA_MESSAGE_MAXIMUM_BYTES);
+    const struct handle_property properties[] = {
+        {"enable.idempotence", "true"},       {"acks", "all"},
+        {"compression.codec", "zstd"},        {"linger.ms", "1"},
+        {"retry.backoff.ms", "20"},           {"message.timeout.ms", timeout},
+        {"message.max.bytes", message_bytes}, {NULL, NULL},
+    };
+    AUTO(publisher) struct publisher *publisher = memory_zeroed(1, sizeof(*publisher));
+    publisher->options = options;
+    if (!handle_open(options, RD_KAFKA_PRODUCER, properties, publisher_prepare, NULL, &publisher->handle, err)) {
+        return false;
+    }
+    if (wake_fd >= 0) {
+        static const uint64_t one = 1;
+        rd_kafka_queue_t *queue = rd_kafka_queue_get_main(publisher->handle);
+        rd_kafka_queue_io_event_enable(queue, wake_fd, &one, sizeof(one));
+        rd_kafka_queue_destroy(queue);
+    }
+    *ret_publisher = TAKE(publisher);
+    return true;
+}
+
+void publisher_close(struct publisher *publisher)
+{
+    if (publisher == NULL) {
+        return;
+    }
+    if (publisher->handle != NULL) {
+        (void)rd_kafka_purge(publisher->handle, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        (void)rd_kafka_flush(publisher->handle, 100);
+        handle_close(publisher->handle, 2000);
+    }
+    free(publisher);
+}
+
+bool publisher_send(struct publisher *publisher, const struct output *output, publisher_stored *stored, void *context,
+                    struct error *err)
+{
+    struct delivery *delivery = memory_zeroed(1, sizeof(*delivery));
+    *delivery = (struct delivery){stored, context};
+    if (!handle_produce(publisher->handle, publisher->options, output, delivery, err)) {
+        free(delivery);
+        return false;
+    }
+    return true;
+}
+
+void publisher_poll(struct publisher *publisher, int timeout_ms)
+{
+    (void)rd_kafka_poll(publisher->handle, timeout_ms);
+}
+
+struct send_wait {
+    bool is_ended;
+    bool is_stored;
+    struct error err;
+};
+
+static void send_wait_stored(void *context, const struct error *err)
+{
+    struct send_wait *wait = context;
+    wait->is_ended = true;
+    wait->is_stored = err == NULL;
+    if (err != NULL) {
+        wait->err = *err;
+    }
+}
+
+bool publisher_send_wait(struct publisher *publisher, const struct output *output, struct error *err)
+{
+    struct send_wait wait = {0};
+    if (!publisher_send(publisher, output, send_wait_stored, &wait, err)) {
+        return false;
+    }
+    /* Bounded by the handle's own time-out: librdkafka reports every message once. */
+    while (!wait.is_ended) {
+        publisher_poll(publisher, 100);
+    }
+    if (!wait.is_stored && err != NULL) {
+        *err = wait.err;
+    }
+    return wait.is_stored;
+}

@@ -1,0 +1,40 @@
+/*
+ * One job being carried out: the state machine between a task that was taken and its one result.
+ *
+ *     AWAITS_CREDENTIALS -> AWAITS_SOURCE <-> AWAITS_TARGET -> COPIES assets -> COPIES pages
+ *         -> AWAITS_CONFIRMATION (still a member of the group?) -> COPIES the trigger -> ended
+ *
+ * Everything that can be tried again is, within copier.retry_for; a source that is not there yet is waited for within
+ * copier.artifact_wait. What an earlier attempt has put in place is found and not copied again.
+ */
+#pragma once
+
+#include "workers/common/aws/role.h"
+#include "workers/common/engine/worker.h"
+#include "workers/copier/sources.h"
+
+#include "schemas/job.h"
+
+struct delivery;
+
+/* What all deliveries of a copier share. */
+struct delivery_shared {
+    struct aws_client *client;
+    struct roles *roles;
+    struct sources *sources;
+    int64_t retry_for_ms;
+    int64_t artifact_wait_ms;
+    size_t copies_at_once; /* of one job */
+};
+
+/* Begins; takes the job. The task ends by itself, with its result emitted. */
+void delivery_begin(const struct delivery_shared *shared, struct task *task, struct job *job);
+
+/* Takes up a task that comes back after its backoff. */
+void delivery_resume(struct delivery *delivery);
+
+/* Drops everything in flight and frees the delivery; the task stays. */
+void delivery_cancel(struct delivery *delivery);
+
+/* The result of a job that is not carried out. */
+struct output *delivery_result_without(const struct job *job, int outcome, const char *reason);

@@ -1,0 +1,138 @@
+#include "workers/local.h"
+
+#include "producer/serve.h"
+#include "workers/common/base/auto.h"
+#include "workers/common/base/log.h"
+#include "workers/common/http/signals.h"
+#include "workers/common/kafka/embedded_broker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ROLES = 3, TICK_MS = 500, STOP_TIMEOUT_MS = 15000 };
+
+/* The roles are this very program again, one process each, as they would be anywhere. */
+static const char *const roles[ROLES] = {"producer", "resolver", "copier"};
+
+struct fleet {
+    pid_t pids[ROLES];
+    bool is_ending;
+};
+
+static pid_t role_start(const char *role, const char *config_path)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid != 0) {
+        return pid;
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) {
+        _exit(EXIT_TEMPORARY);
+    }
+    if (config_path != NULL) {
+        (void)execl("/proc/self/exe", "tagfleet", role, "--config", config_path, (char *)NULL);
+    } else {
+        (void)execl("/proc/self/exe", "tagfleet", role, (char *)NULL);
+    }
+    _exit(EXIT_TEMPORARY);
+}
+
+static void fleet_signalled(void *context, int signal)
+{
+    (void)signal;
+    ((struct fleet *)context)->is_ending = true;
+}
+
+static size_t fleet_alive(const struct fleet *fleet)
+{
+    size_t alive = 0;
+    for (int i = 0; i < ROLES; i++) {
+        alive += fleet->pids[i] > 0 ? 1 : 0;
+    }
+    return alive;
+}
+
+/* Notes which roles have ended. One that ends by itself ends the whole: there is nothing here that would mend it. */
+static void fleet_reap(struct fleet *fleet)
+{
+    for (int i = 0; i < ROLES; i++) {
+        int status;
+        if (fleet->pids[i] > 0 && waitpid(fleet->pids[i], &status, WNOHANG) == fleet->pids[i]) {
+            if (!fleet->is_ending) {
+                (void)fprintf(stderr, "tagfleet local: the %s has ended with status %d\n", roles[i],
+                              WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+            }
+            fleet->pids[i] = 0;
+            fleet->is_ending = true;
+        }
+    }
+}
+
+static void fleet_signal(const struct fleet *fleet, int signal)
+{
+    for (int i = 0; i < ROLES; i++) {
+        if (fleet->pids[i] > 0) {
+            (void)kill(fleet->pids[i], signal);
+        }
+    }
+}
+
+static void fleet_run(struct fleet *fleet, struct loop *loop)
+{
+    while (!fleet->is_ending) {
+        loop_turn(loop, TICK_MS);
+        fleet_reap(fleet);
+    }
+    fleet_signal(fleet, SIGTERM);
+    for (int waited_ms = 0; fleet_alive(fleet) > 0 && waited_ms < STOP_TIMEOUT_MS; waited_ms += TICK_MS) {
+        loop_turn(loop, TICK_MS);
+        fleet_reap(fleet);
+    }
+    fleet_signal(fleet, SIGKILL);
+}
+
+static int local_run(const struct command_line *line)
+{
+    struct error err;
+    struct fleet fleet = {0};
+    struct loop *loop = loop_new(NULL);
+    struct signals *signals = signals_watch(loop, fleet_signalled, &fleet);
+    struct embedded_broker *broker = NULL;
+    int exit_code = EXIT_OK;
+    if (embedded_broker_open(line->options, &broker, &err)) {
+        const char *address = embedded_broker_address(broker);
+        (void)printf(
+            "broker %s\n"
+            "This broker lives in this process and keeps nothing: for trying out, never for real deployments.\n"
+            "Other commands reach it with TAGFLEET_KAFKA_BROKERS=%s\n",
+            address, address);
+        (void)fflush(stdout);
+        (void)setenv("TAGFLEET_KAFKA_BROKERS", address, 1);
+        for (int i = 0; i < ROLES; i++) {
+            fleet.pids[i] = role_start(roles[i], line->config_path);
+        }
+        fleet_run(&fleet, loop);
+    } else {
+        exit_code = command_fail(line, &err);
+    }
+    embedded_broker_close(broker);
+    signals_unwatch(signals);
+    loop_free(loop);
+    return exit_code;
+}
+
+const struct command local_command = {
+    .name = "local",
+    .summary = "run producer, resolver and copier with a broker inside that keeps nothing",
+    .run = local_run,
+    .more = "For trying out on one machine. Options of the roles come from the config file and the environment.",
+};

@@ -1,0 +1,164 @@
+#include "workers/resolver/order.h"
+
+#include "schemas/identity.h"
+
+static bool same_commit(const char *a, const char *b)
+{
+    bool is_none_a = commit_is_absent(a);
+    bool is_none_b = commit_is_absent(b);
+    return is_none_a || is_none_b ? is_none_a && is_none_b : strcmp(a, b) == 0;
+}
+
+static const struct ref_step *step_at(const struct ref_state *state, size_t position)
+{
+    return (const struct ref_step *)state->steps.items + position;
+}
+
+static const struct ref_step *step_of_event(const struct ref_state *state, const char *event_id)
+{
+    for (size_t i = state->steps.count; i-- > 0;) {
+        if (strcmp(step_at(state, i)->event, event_id) == 0) {
+            return step_at(state, i);
+        }
+    }
+    return NULL;
+}
+
+/* The ref has been at this commit and has left it. */
+static bool commit_was_left(const struct ref_state *state, const char *commit)
+{
+    for (size_t i = 0; i < state->steps.count; i++) {
+        if (same_commit(step_at(state, i)->before, commit) || same_commit(step_at(state, i)->after, commit)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The event starts where a known step ended and the next known step did not go on: it fills a hole in the past. */
+static bool fills_a_hole(const struct ref_state *state, const char *before)
+{
+    for (size_t i = 0; i + 1 < state->steps.count; i++) {
+        if (!commit_is_absent(before) && same_commit(step_at(state, i)->after, before)) {
+            return !same_commit(step_at(state, i + 1)->before, before);
+        }
+    }
+    return false;
+}
+
+/* The same change once more: a host that repeats itself, or a ref that really went the same way again? Only the second
+ * can start from where the ref is now, and only if the host does not say that it is a repetition. */
+static bool is_repetition(const struct ref_state *state, const struct ref_step *seen, const struct event *event)
+{
+    if (event->redelivered || event->kind == EVENT_BUILD_PUBLISHED || !same_commit(event->before, state->commit)) {
+        return true;
+    }
+    return event->delivery != NULL && seen->delivery != NULL && strcmp(event->delivery, seen->delivery) == 0;
+}
+
+static enum order judge_deletion(const struct ref_state *state, const struct event *event)
+{
+    if (state->commit == NULL) {
+        return ORDER_SAME;
+    }
+    bool is_current = commit_is_absent(event->before) || same_commit(event->before, state->commit);
+    return is_current ? ORDER_NEXT : ORDER_OLDER;
+}
+
+enum order order_judge(const struct ref_state *state, const struct event *event, const char *event_id)
+{
+    if (state == NULL) {
+        return ORDER_NEXT;
+    }
+    const struct ref_step *seen = step_of_event(state, event_id);
+    if (seen != NULL && is_repetition(state, seen, event)) {
+        return ORDER_DUPLICATE;
+    }
+    if (commit_is_absent(event->after)) {
+        return judge_deletion(state, event);
+    }
+    if (same_commit(event->after, state->commit)) {
+        return ORDER_SAME;
+    }
+    bool is_before_known = event->kind != EVENT_BUILD_PUBLISHED || !commit_is_absent(event->before);
+    if (is_before_known && same_commit(event->before, state->commit)) {
+        return ORDER_NEXT;
+    }
+    if (commit_was_left(state, event->after) || fills_a_hole(state, event->before)) {
+        return ORDER_OLDER;
+    }
+    if (state->commit == NULL) {
+        return ORDER_NEXT;
+    }
+    if (is_before_known && commit_is_absent(event->before)) {
+        /* It exists already, so it was either created long ago, or deleted in between without our knowing. Tags are
+         * deleted and set again all the time, branches hardly ever. */
+        return event->kind == EVENT_TAG_CREATED ? ORDER_NEXT : ORDER_OLDER;
+    }
+    bool is_older_commit =
+        event->committed_ms > 0 && state->committed_ms > 0 && event->committed_ms < state->committed_ms;
+    return is_older_commit ? ORDER_OLDER : ORDER_NEXT;
+}
+
+static void step_copy(struct groups *steps, const char *event_id, const char *before, const char *after,
+                      const char *delivery)
+{
+    struct ref_step *step = groups_add(steps, sizeof(*step));
+    step->event = text_copy(event_id);
+    step->before = commit_is_absent(before) ? NULL : text_copy(before);
+    step->after = commit_is_absent(after) ? NULL : text_copy(after);
+    step->delivery = delivery != NULL ? text_copy(delivery) : NULL;
+}
+
+/* An older event goes before all others, so that the last step is always the one that led to the present. */
+static void steps_apply(const struct ref_state *state, const struct event *event, const char *event_id,
+                        enum order order, struct groups *steps)
+{
+    if (order == ORDER_OLDER) {
+        step_copy(steps, event_id, event->before, event->after, event->delivery);
+    }
+    size_t count = state != NULL ? state->steps.count : 0;
+    size_t skipped = count >= ORDER_STEPS_MAXIMUM ? count - ORDER_STEPS_MAXIMUM + 1 : 0;
+    for (size_t i = skipped; i < count; i++) {
+        const struct ref_step *step = step_at(state, i);
+        step_copy(steps, step->event, step->before, step->after, step->delivery);
+    }
+    if (order == ORDER_NEXT || order == ORDER_SAME) {
+        step_copy(steps, event_id, event->before, event->after, event->delivery);
+    }
+}
+
+static char *text_copy_or_null(const char *text)
+{
+    return text != NULL ? text_copy(text) : NULL;
+}
+
+struct ref_state *order_apply(const struct ref_state *state, const struct event *event, const char *event_id,
+                              enum order order)
+{
+    struct ref_state *next = memory_zeroed(1, sizeof(*next));
+    next->repository = text_copy(event->repository);
+    next->ref = text_copy(event->ref);
+    steps_apply(state, event, event_id, order, &next->steps);
+    if (state != NULL) {
+        next->generation = state->generation;
+        next->deployment = text_copy_or_null(state->deployment);
+        next->build = text_copy_or_null(state->build);
+        next->waiting = state->waiting;
+        next->committed_ms = state->committed_ms;
+        next->commit = text_copy_or_null(state->commit);
+    }
+    if (order != ORDER_NEXT) {
+        return next;
+    }
+    bool is_created_again =
+        state != NULL && !commit_is_absent(event->after) && (state->commit == NULL || event->kind == EVENT_TAG_CREATED);
+    next->generation += is_created_again ? 1 : 0;
+    free(next->commit);
+    next->commit = commit_is_absent(event->after) ? NULL : text_copy(event->after);
+    next->committed_ms = event->committed_ms;
+    next->waiting = false;
+    free(next->build);
+    next->build = NULL;
+    return next;
+}

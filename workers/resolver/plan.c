@@ -1,0 +1,477 @@
+#include "workers/resolver/plan.h"
+
+#include "workers/common/aws/endpoint.h"
+#include "workers/common/engine/worker.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+
+static const struct option copy_rows[] = {
+    {.name = "source",
+     .type = OPTION_TEXT,
+     .is_required = true,
+     .help = "key in the artifact bucket, or a prefix ending in /"},
+    {.name = "bucket", .type = OPTION_TEXT, .is_required = true, .help = "bucket of the account"},
+    {.name = "key",
+     .type = OPTION_TEXT,
+     .initial = "",
+     .help = "key in that bucket, or the prefix that takes the place of source"},
+    {.name = "trigger",
+     .type = OPTION_BOOLEAN,
+     .initial = "false",
+     .help = "starts the account's pipeline, so it is written last"},
+    {0},
+};
+
+static const struct option repository_rows[] = {
+    {.name = "name",
+     .type = OPTION_TEXT,
+     .is_required = true,
+     .help = "the host's full name, such as acme/app; * and ? match"},
+    {.name = "application",
+     .type = OPTION_TEXT,
+     .help = "a waiting job is replaced by a newer one of the same application"},
+    {.name = "branches", .type = OPTION_TEXTS, .help = "branches that may deploy, when the map names them"},
+    {.name = "tag_rule", .type = OPTION_CHOICE, .choices = "longest|reference", .help = "how a deploy tag is found"},
+    {.name = "source_bucket", .type = OPTION_TEXT, .help = "the bucket the builds are in"},
+    {.name = "copies", .type = OPTION_GROUPS, .group = copy_rows, .help = "what goes where"},
+    {0},
+};
+
+const struct option resolver_options[] = {
+    WORKER_OPTIONS("resolver", "2000"),
+    {.name = "resolver.tag_rule",
+     .type = OPTION_CHOICE,
+     .initial = "longest",
+     .choices = "longest|reference",
+     .help = "of v-<version>-<deploy tag>: the longest deploy tag in the map, or the third part between dashes"},
+    {.name = "resolver.promote",
+     .type = OPTION_BOOLEAN,
+     .initial = "true",
+     .help = "a ref that is set on a commit with a known build deploys that build"},
+    {.name = "resolver.branches",
+     .type = OPTION_TEXTS,
+     .initial = "*",
+     .help = "branches that may deploy, when the map names them (branch/<name>); * and ? match"},
+    {.name = "resolver.application",
+     .type = OPTION_TEXT,
+     .initial = "{repository}",
+     .help = "a waiting job is replaced by a newer one of the same account and application"},
+    {.name = "resolver.source_bucket",
+     .type = OPTION_TEXT,
+     .initial = "cicd-source-artifact-{main_account}",
+     .help = "the bucket the builds are in"},
+    {.name = "resolver.copies",
+     .type = OPTION_GROUPS,
+     .group = copy_rows,
+     .help = "what goes where; without it, as the reference: {build}/frontend/ to frontend-{account}, and last "
+             "{build}/SourceArtifact.zip to source-artifact-{account} as codebuild/artifacts"},
+    {.name = "resolver.credentials",
+     .type = OPTION_CHOICE,
+     .initial = "assume_role",
+     .choices = "assume_role|profile",
+     .help = "how a copier gets an account's credentials, unless the account's entry says otherwise"},
+    {.name = "resolver.role",
+     .type = OPTION_TEXT,
+     .initial = "arn:{partition}:iam::{account}:role/cicd-lambda-copyartifact-role",
+     .help = "the role that is assumed in an account"},
+    {.name = "resolver.external_id", .type = OPTION_TEXT, .help = "external id that goes with the role"},
+    {.name = "resolver.profile",
+     .type = OPTION_TEXT,
+     .initial = "tenant-{account}",
+     .help = "the AWS profile of an account, with credentials = profile"},
+    {.name = "repositories", .type = OPTION_GROUPS, .group = repository_rows, .help = "what differs for a repository"},
+    {0},
+};
+
+struct plan {
+    const struct options *options;
+};
+
+void plan_free(struct plan *plan)
+{
+    free(plan);
+}
+
+/* --- placeholders --- */
+
+struct filling {
+    const struct plan_deployment *deployment;
+    const char *application;
+    const char *account;
+    const char *region;
+    const char *main_account;
+};
+
+static const char *filling_of(const struct filling *filling, struct slice name)
+{
+    const struct {
+        const char *name;
+        const char *value;
+    } values[] = {
+        {"build", filling->deployment->build},
+        {"commit", filling->deployment->commit},
+        {"repository", filling->deployment->repository},
+        {"tag", filling->deployment->tag},
+        {"version", filling->deployment->version},
+        {"deployment", filling->deployment->deployment},
+        {"application", filling->application},
+        {"account", filling->account},
+        {"region", filling->region},
+        {"partition", partition_of_region(filling->region)->name},
+        {"main_account", filling->main_account},
+    };
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        if (slice_equal_text(name, values[i].name)) {
+            return values[i].value != NULL ? values[i].value : "";
+        }
+    }
+    return NULL;
+}
+
+/* Calls take for each literal run and each placeholder's name. False at an unclosed brace. */
+static bool template_walk(const char *template, bool (*take)(struct slice part, bool is_name, void *context),
+                          void *context)
+{
+    while (*template != '\0') {
+        size_t literal = strcspn(template, "{");
+        if (literal > 0 && !take(slice_from(template, literal), false, context)) {
+            return false;
+        }
+        template += literal;
+        if (*template == '\0') {
+            return true;
+        }
+        const char *end = strchr(template, '}');
+        if (end == NULL || !take(slice_from(template + 1, (size_t)(end - template - 1)), true, context)) {
+            return false;
+        }
+        template = end + 1;
+    }
+    return true;
+}
+
+struct render {
+    const struct filling *filling;
+    struct buffer *text;
+};
+
+static bool render_part(struct slice part, bool is_name, void *context)
+{
+    const struct render *render = context;
+    if (!is_name) {
+        buffer_append(render->text, part);
+        return true;
+    }
+    const char *value = filling_of(render->filling, part);
+    buffer_append_text(render->text, value != NULL ? value : "");
+    return value != NULL;
+}
+
+static char *template_render(const char *template, const struct filling *filling)
+{
+    AUTO(buffer) struct buffer text;
+    buffer_init(&text, 64 * 1024);
+    struct render render = {filling, &text};
+    (void)template_walk(template, render_part, &render);
+    return slice_copy(buffer_slice(&text));
+}
+
+struct search {
+    const char *name;
+    bool is_found;
+};
+
+static bool search_part(struct slice part, bool is_name, void *context)
+{
+    struct search *search = context;
+    search->is_found = search->is_found || (is_name && slice_equal_text(part, search->name));
+    return true;
+}
+
+static bool template_has(const char *template, const char *name)
+{
+    struct search search = {.name = name};
+    (void)template_walk(template, search_part, &search);
+    return search.is_found;
+}
+
+/* --- what the config says --- */
+
+struct copy_rule {
+    const char *source;
+    const char *bucket;
+    const char *key;
+    bool trigger;
+};
+
+static const struct copy_rule reference_copies[] = {
+    {"{build}/frontend/", "frontend-{account}", "", false},
+    {"{build}/SourceArtifact.zip", "source-artifact-{account}", "codebuild/artifacts", true},
+};
+
+static const struct options *plan_repository(const struct plan *plan, const char *repository)
+{
+    for (size_t i = 0; i < options_groups(plan->options, "repositories"); i++) {
+        const struct options *group = options_group(plan->options, "repositories", i);
+        if (fnmatch(options_text(group, "name"), repository, 0) == 0) {
+            return group;
+        }
+    }
+    return NULL;
+}
+
+/* The repository's own text, or the general one. */
+static const char *plan_text(const struct plan *plan, const char *repository, const char *key, const char *general)
+{
+    const struct options *group = plan_repository(plan, repository);
+    const char *own = group != NULL ? options_text(group, key) : NULL;
+    return own != NULL ? own : options_text(plan->options, general);
+}
+
+static size_t plan_copy_count(const struct plan *plan, const char *repository)
+{
+    const struct options *group = plan_repository(plan, repository);
+    size_t own = group != NULL ? options_groups(group, "copies") : 0;
+    size_t general = options_groups(plan->options, "resolver.copies");
+    return own > 0 ? own : general > 0 ? general : sizeof(reference_copies) / sizeof(reference_copies[0]);
+}
+
+static struct copy_rule plan_copy(const struct plan *plan, const char *repository, size_t position)
+{
+    const struct options *group = plan_repository(plan, repository);
+    const struct options *copy = NULL;
+    if (group != NULL && options_groups(group, "copies") > 0) {
+        copy = options_group(group, "copies", position);
+    } else if (options_groups(plan->options, "resolver.copies") > 0) {
+        copy = options_group(plan->options, "resolver.copies", position);
+    } else {
+        return reference_copies[position];
+    }
+    return (struct copy_rule){options_text(copy, "source"), options_text(copy, "bucket"), options_text(copy, "key"),
+                              options_boolean(copy, "trigger")};
+}
+
+static void template_check(const char *where, const char *template, struct buffer *mistakes)
+{
+    static const struct plan_deployment any = {"d-0", "r", "refs/heads/b", "t", "1", "c", "b", 0};
+    struct filling filling = {&any, "a", "1", "us-east-1", "1"};
+    AUTO(buffer) struct buffer text;
+    buffer_init(&text, 64 * 1024);
+    struct render render = {&filling, &text};
+    if (template != NULL && !template_walk(template, render_part, &render)) {
+        buffer_append_format(
+            mistakes,
+            "%s: \"%s\" has an unknown or unclosed placeholder; known are {build} {commit} {repository} "
+            "{tag} {version} {deployment} {application} {account} {region} {partition} {main_account}\n",
+            where, template);
+    }
+}
+
+static void copies_check(const struct options *options, const char *name, struct buffer *mistakes)
+{
+    for (size_t i = 0; i < options_groups(options, name); i++) {
+        const struct options *copy = options_group(options, name, i);
+        const char *source = options_text(copy, "source");
+        const char *key = options_text(copy, "key");
+        template_check(name, source, mistakes);
+        template_check(name, options_text(copy, "bucket"), mistakes);
+        template_check(name, key, mistakes);
+        bool is_prefix = source[0] != '\0' && source[strlen(source) - 1] == '/';
+        if (!is_prefix && (key[0] == '\0' || key[strlen(key) - 1] == '/')) {
+            buffer_append_format(mistakes, "%s: \"%s\" is one object, so it needs a key\n", name, source);
+        }
+        if (is_prefix && options_boolean(copy, "trigger")) {
+            buffer_append_format(mistakes, "%s: \"%s\" is a prefix; a trigger is one object\n", name, source);
+        }
+    }
+}
+
+bool plan_read(const struct options *options, struct plan **ret_plan, struct buffer *mistakes)
+{
+    static const char *const templates[] = {"resolver.application", "resolver.source_bucket", "resolver.role",
+                                            "resolver.external_id", "resolver.profile"};
+    size_t before = mistakes->len;
+    for (size_t i = 0; i < sizeof(templates) / sizeof(templates[0]); i++) {
+        template_check(templates[i], options_text(options, templates[i]), mistakes);
+    }
+    copies_check(options, "resolver.copies", mistakes);
+    for (size_t i = 0; i < options_groups(options, "repositories"); i++) {
+        const struct options *group = options_group(options, "repositories", i);
+        template_check("repositories.application", options_text(group, "application"), mistakes);
+        template_check("repositories.source_bucket", options_text(group, "source_bucket"), mistakes);
+        copies_check(group, "copies", mistakes);
+    }
+    const char *main_account = options_text(options, "aws.main_account");
+    if (main_account[0] != '\0' && !account_id_is_valid(main_account)) {
+        buffer_append_format(mistakes, "aws.main_account \"%s\" is not an account id: exactly 12 digits\n",
+                             main_account);
+    }
+    if (!region_is_valid(options_text(options, "aws.region"))) {
+        buffer_append_format(mistakes, "aws.region \"%s\" is not a region\n", options_text(options, "aws.region"));
+    }
+    if (mistakes->len > before) {
+        return false;
+    }
+    struct plan *plan = memory_zeroed(1, sizeof(*plan));
+    plan->options = options;
+    *ret_plan = plan;
+    return true;
+}
+
+bool plan_promotes(const struct plan *plan)
+{
+    return options_boolean(plan->options, "resolver.promote");
+}
+
+enum tag_rule plan_tag_rule(const struct plan *plan, const char *repository)
+{
+    const char *rule = plan_text(plan, repository, "tag_rule", "resolver.tag_rule");
+    return strcmp(rule, "reference") == 0 ? TAG_RULE_REFERENCE : TAG_RULE_LONGEST;
+}
+
+bool plan_branch_may_deploy(const struct plan *plan, const char *repository, const char *branch)
+{
+    const struct options *group = plan_repository(plan, repository);
+    const char *const *patterns;
+    size_t count = group != NULL ? options_texts(group, "branches", &patterns) : 0;
+    if (count == 0) {
+        count = options_texts(plan->options, "resolver.branches", &patterns);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (fnmatch(patterns[i], branch, 0) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool plan_needs_build(const struct plan *plan, const char *repository)
+{
+    if (template_has(plan_text(plan, repository, "source_bucket", "resolver.source_bucket"), "build")) {
+        return true;
+    }
+    for (size_t i = 0; i < plan_copy_count(plan, repository); i++) {
+        if (template_has(plan_copy(plan, repository, i).source, "build")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct filling plan_filling(const struct plan *plan, const struct plan_deployment *deployment,
+                                   const char *application, const char *account, const char *region)
+{
+    return (struct filling){deployment, application, account, region, options_text(plan->options, "aws.main_account")};
+}
+
+/* The application itself must not depend on the account. */
+static char *plan_application(const struct plan *plan, const struct plan_deployment *deployment)
+{
+    struct filling filling = plan_filling(plan, deployment, "", "", options_text(plan->options, "aws.region"));
+    return template_render(plan_text(plan, deployment->repository, "application", "resolver.application"), &filling);
+}
+
+char *plan_location(const struct plan *plan, const char *repository, const char *commit, const char *build)
+{
+    struct plan_deployment deployment = {.repository = repository, .commit = commit, .build = build};
+    AUTO(text) char *application = plan_application(plan, &deployment);
+    struct filling filling =
+        plan_filling(plan, &deployment, application, "", options_text(plan->options, "aws.region"));
+    AUTO(text)
+    char *bucket = template_render(plan_text(plan, repository, "source_bucket", "resolver.source_bucket"), &filling);
+    AUTO(buffer) struct buffer location;
+    buffer_init(&location, 256 * 1024);
+    for (size_t i = 0; i < plan_copy_count(plan, repository); i++) {
+        AUTO(text) char *source = template_render(plan_copy(plan, repository, i).source, &filling);
+        buffer_append_format(&location, "s3://%s/%s\n", bucket, source);
+    }
+    return slice_copy(buffer_slice(&location));
+}
+
+static char *text_copy_or_null(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text_copy(text) : NULL;
+}
+
+/* The account may use another bucket than the config names. */
+static char *account_bucket_name(const struct account *directory, char *bucket)
+{
+    for (size_t i = 0; directory != NULL && i < directory->buckets.count; i++) {
+        const struct account_bucket *own = (const struct account_bucket *)directory->buckets.items + i;
+        if (strcmp(own->bucket, bucket) == 0) {
+            free(bucket);
+            return text_copy(own->use);
+        }
+    }
+    return bucket;
+}
+
+static void job_add_copies(const struct plan *plan, const struct filling *filling, const struct account *directory,
+                           struct job *job)
+{
+    const char *repository = job->repository;
+    for (size_t i = 0; i < plan_copy_count(plan, repository); i++) {
+        struct copy_rule rule = plan_copy(plan, repository, i);
+        struct job_copy *copy = groups_add(&job->copies, sizeof(*copy));
+        copy->source_bucket =
+            template_render(plan_text(plan, repository, "source_bucket", "resolver.source_bucket"), filling);
+        copy->source_key = template_render(rule.source, filling);
+        copy->target_bucket = account_bucket_name(directory, template_render(rule.bucket, filling));
+        copy->target_key = template_render(rule.key, filling);
+        copy->trigger = rule.trigger;
+    }
+}
+
+static void job_add_credentials(const struct plan *plan, const struct filling *filling, const struct account *directory,
+                                struct job *job)
+{
+    bool is_profile = strcmp(options_text(plan->options, "resolver.credentials"), "profile") == 0;
+    if (directory != NULL && directory->credentials != CREDENTIALS_DEFAULT) {
+        is_profile = directory->credentials == CREDENTIALS_PROFILE;
+    }
+    job->credentials = is_profile ? JOB_PROFILE : JOB_ASSUME_ROLE;
+    if (is_profile) {
+        job->profile = directory != NULL && directory->profile != NULL
+                           ? text_copy(directory->profile)
+                           : template_render(options_text(plan->options, "resolver.profile"), filling);
+        return;
+    }
+    job->role = directory != NULL && directory->role != NULL
+                    ? text_copy(directory->role)
+                    : template_render(options_text(plan->options, "resolver.role"), filling);
+    const char *external_id = options_text(plan->options, "resolver.external_id");
+    if (directory != NULL && directory->external_id != NULL) {
+        job->external_id = text_copy(directory->external_id);
+    } else if (external_id != NULL) {
+        job->external_id = template_render(external_id, filling);
+    }
+}
+
+struct job *plan_job(const struct plan *plan, const struct plan_deployment *deployment, const char *account,
+                     const struct account *directory)
+{
+    const char *main_region = options_text(plan->options, "aws.region");
+    const char *region = directory != NULL && directory->region != NULL ? directory->region : main_region;
+    struct job *job = memory_zeroed(1, sizeof(*job));
+    AUTO(text) char *id = text_format("%s/%s", deployment->deployment, account);
+    envelope_fill(&job->envelope, id, "tagfleet/resolver", account);
+    job->application = plan_application(plan, deployment);
+    struct filling filling = plan_filling(plan, deployment, job->application, account, region);
+    job->deployment = text_copy(deployment->deployment);
+    job->account = text_copy(account);
+    job->repository = text_copy(deployment->repository);
+    job->ref = text_copy(deployment->ref);
+    job->tag = text_copy(deployment->tag);
+    job->version = text_copy_or_null(deployment->version);
+    job->commit = text_copy(deployment->commit);
+    job->build = text_copy_or_null(deployment->build);
+    job->region = text_copy(region);
+    job->source_region = text_copy(main_region);
+    job->source_owner = text_copy_or_null(options_text(plan->options, "aws.main_account"));
+    job->attempt = 1;
+    job->accepted_ms = deployment->accepted_ms;
+    job_add_credentials(plan, &filling, directory, job);
+    job_add_copies(plan, &filling, directory, job);
+    return job;
+}

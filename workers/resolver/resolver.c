@@ -1,0 +1,377 @@
+#include "workers/resolver/resolver.h"
+
+#include "schemas/deployment.h"
+#include "schemas/event.h"
+#include "schemas/identity.h"
+#include "schemas/result.h"
+#include "schemas/unreadable.h"
+#include "workers/common/base/auto.h"
+#include "workers/common/base/log.h"
+#include "workers/resolver/memory.h"
+#include "workers/resolver/order.h"
+#include "workers/resolver/plan.h"
+
+#include <stdlib.h>
+
+enum { REFRESH_TIMEOUT_MS = 500 };
+
+static const char source[] = "tagfleet/resolver";
+
+struct resolver {
+    struct plan *plan;
+    struct memory *memory;
+    struct tables *tables;
+    bool has_new_partitions; /* what a predecessor has decided must be read first */
+};
+
+static void resolver_stop(void *state)
+{
+    struct resolver *resolver = state;
+    tables_close(resolver->tables);
+    memory_free(resolver->memory);
+    plan_free(resolver->plan);
+    free(resolver);
+}
+
+static bool resolver_start(struct engine *engine, const struct options *options, void **ret_state, struct error *err)
+{
+    struct resolver *resolver = memory_zeroed(1, sizeof(*resolver));
+    AUTO(buffer) struct buffer mistakes;
+    buffer_init(&mistakes, 16 * 1024);
+    struct table_reader readers[MEMORY_COUNT];
+    resolver->memory = memory_new();
+    memory_readers(resolver->memory, readers);
+    bool is_started = plan_read(options, &resolver->plan, &mistakes) || error_set(err, ERROR_FATAL, "%s", mistakes.ptr);
+    is_started =
+        is_started && tables_open(options, readers, MEMORY_COUNT, engine_wake_fd(engine), &resolver->tables, err);
+    if (!is_started) {
+        resolver_stop(resolver);
+        return false;
+    }
+    *ret_state = resolver;
+    return true;
+}
+
+/* The tables must hold everything that was there when the batch had been read: asked anew each time, so that what an
+ * operator was told is stored counts for every event that came after. */
+static bool resolver_ready(void *state, struct error *err)
+{
+    struct resolver *resolver = state;
+    size_t count = resolver->has_new_partitions ? MEMORY_COUNT : MEMORY_DIRECTORY_COUNT;
+    if (!tables_refresh(resolver->tables, MEMORY_DIRECTORY, count, REFRESH_TIMEOUT_MS, err)) {
+        log_event(LOG_WARNING, "the tables cannot be read for now", "reason", err->text, NULL);
+        return false;
+    }
+    if (!tables_caught_up(resolver->tables)) {
+        return false;
+    }
+    resolver->has_new_partitions = false;
+    return true;
+}
+
+static void resolver_assigned(void *state, int32_t partition)
+{
+    (void)partition;
+    struct resolver *resolver = state;
+    resolver->has_new_partitions = true;
+}
+
+static void resolver_revoked(void *state, int32_t partition)
+{
+    struct resolver *resolver = state;
+    memory_forget_partition(resolver->memory, partition);
+}
+
+/* One event being decided. */
+struct decision {
+    struct resolver *resolver;
+    struct task *task;
+    const struct event *event;
+    const char *event_id;
+};
+
+static char *text_copy_or_null(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text_copy(text) : NULL;
+}
+
+static struct deployment *deployment_new(const struct decision *decision, const struct ref_state *state,
+                                         const char *commit, const char *build, enum deployment_outcome outcome)
+{
+    const struct event *event = decision->event;
+    AUTO(text)
+    char *location =
+        build != NULL || !plan_needs_build(decision->resolver->plan, event->repository)
+            ? plan_location(decision->resolver->plan, event->repository, commit != NULL ? commit : "", build)
+            : NULL;
+    char id[DEPLOYMENT_ID_SIZE];
+    identity_deployment(event->repository, state->ref, commit, location, state->generation, id);
+    struct deployment *deployment = memory_zeroed(1, sizeof(*deployment));
+    AUTO(text) char *message_id = text_format("%s/%s", id, deployment_outcome_names[outcome]);
+    envelope_fill(&deployment->envelope, message_id, source, id);
+    deployment->deployment = text_copy(id);
+    deployment->outcome = (int)outcome;
+    deployment->event = text_copy(decision->event_id);
+    deployment->repository = text_copy(event->repository);
+    deployment->ref = text_copy(state->ref);
+    deployment->commit = text_copy_or_null(commit);
+    deployment->build = text_copy_or_null(build);
+    deployment->actor = text_copy_or_null(event->actor);
+    return deployment;
+}
+
+/* Puts the record on `results`; takes it. */
+static void deployment_emit(const struct decision *decision, struct deployment *deployment)
+{
+    task_emit(decision->task, message_output(&deployment_codec, deployment, "results", deployment->deployment));
+    log_event(LOG_INFO, deployment_outcome_names[deployment->outcome], "deployment", deployment->deployment,
+              "repository", deployment->repository, "ref", deployment->ref, "commit", deployment->commit, "accounts",
+              deployment->accounts.count > 0 ? log_number((long long)deployment->accounts.count) : NULL, "reason",
+              deployment->reason, NULL);
+    deployment_free(deployment);
+}
+
+static void result_emit_skipped(const struct decision *decision, const struct job *job)
+{
+    struct result *result = memory_zeroed(1, sizeof(*result));
+    envelope_fill(&result->envelope, job->envelope.id, source, job->account);
+    result->deployment = text_copy(job->deployment);
+    result->account = text_copy(job->account);
+    result->repository = text_copy(job->repository);
+    result->application = text_copy(job->application);
+    result->ref = text_copy(job->ref);
+    result->tag = text_copy(job->tag);
+    result->commit = text_copy(job->commit);
+    result->build = text_copy_or_null(job->build);
+    result->outcome = RESULT_SKIPPED;
+    result->reason = text_copy("the account is suspended");
+    result->started_ms = result->envelope.time_ms;
+    result->finished_ms = result->envelope.time_ms;
+    task_emit(decision->task, message_output(&result_codec, result, "results", job->deployment));
+    result_free(result);
+}
+
+/* One job per account of the map's entry, and the record that lists them. */
+static void resolver_accept(const struct decision *decision, struct deployment *deployment,
+                            const struct map_entry *entry)
+{
+    struct resolver *resolver = decision->resolver;
+    struct plan_deployment shared = {
+        .deployment = deployment->deployment,
+        .repository = deployment->repository,
+        .ref = deployment->ref,
+        .tag = deployment->tag,
+        .version = deployment->version,
+        .commit = deployment->commit,
+        .build = deployment->build,
+        .accepted_ms = deployment->envelope.time_ms,
+    };
+    deployment->map_version = entry->version;
+    for (size_t i = 0; i < entry->accounts.count; i++) {
+        const char *account = entry->accounts.items[i];
+        const struct account *directory = memory_account(resolver->memory, account);
+        struct job *job = plan_job(resolver->plan, &shared, account, directory);
+        texts_add(&deployment->accounts, account);
+        if (directory != NULL && directory->state == ACCOUNT_SUSPENDED) {
+            result_emit_skipped(decision, job);
+        } else {
+            task_emit(decision->task, message_output(&job_codec, job, "jobs", account));
+        }
+        job_free(job);
+    }
+    deployment_emit(decision, deployment);
+}
+
+static void deployment_end(const struct decision *decision, struct deployment *deployment,
+                           enum deployment_outcome outcome, const char *reason)
+{
+    free(deployment->envelope.id);
+    deployment->envelope.id = text_format("%s/%s", deployment->deployment, deployment_outcome_names[outcome]);
+    deployment->outcome = (int)outcome;
+    deployment->reason = text_copy(reason);
+    deployment_emit(decision, deployment);
+}
+
+/* The build that a commit on this ref stands for: the event's own, or one that is known already. */
+static const char *build_for(const struct decision *decision, const struct ref_state *state)
+{
+    const struct event *event = decision->event;
+    bool is_own = event->build != NULL && strcmp(event->after, state->commit) == 0;
+    if (is_own) {
+        return event->build;
+    }
+    const struct build *known = memory_build(decision->resolver->memory, event->repository, state->commit);
+    return known != NULL && plan_promotes(decision->resolver->plan) ? known->build : NULL;
+}
+
+/* Decides what becomes of the commit the ref points to now, and remembers it in the state. */
+static void resolver_deploy(const struct decision *decision, struct ref_state *state)
+{
+    struct resolver *resolver = decision->resolver;
+    const char *repository = decision->event->repository;
+    struct tag_map map = {memory_map_has, memory_map_each, resolver->memory};
+    struct tag_answer tag;
+    tag_resolve(state->ref, plan_tag_rule(resolver->plan, repository), &map, &tag);
+    bool is_branch = text_starts_with(state->ref, "refs/heads/");
+    bool needs_build = plan_needs_build(resolver->plan, repository);
+    const char *build = needs_build ? build_for(decision, state) : NULL;
+    struct deployment *deployment = deployment_new(decision, state, state->commit, build, DEPLOYMENT_ACCEPTED);
+    deployment->tag = text_copy_or_null(tag.key);
+    deployment->version = text_copy_or_null(tag.version);
+    free(state->deployment);
+    state->deployment = text_copy(deployment->deployment);
+    free(state->build);
+    state->build = text_copy_or_null(build);
+    state->waiting = false;
+    if (tag.outcome == TAG_MALFORMED) {
+        deployment_end(decision, deployment, DEPLOYMENT_REJECTED, tag.reason);
+        return;
+    }
+    if (is_branch && !plan_branch_may_deploy(resolver->plan, repository, state->ref + strlen("refs/heads/"))) {
+        deployment_end(decision, deployment, DEPLOYMENT_DROPPED, "the branch is not among resolver.branches");
+        return;
+    }
+    if (tag.outcome == TAG_UNMAPPED) {
+        deployment_end(decision, deployment, DEPLOYMENT_DROPPED, tag.reason);
+        return;
+    }
+    const char *wrong = NULL;
+    const struct map_entry *entry = memory_map(resolver->memory, tag.key, &wrong);
+    if (entry == NULL || entry->accounts.count == 0) {
+        AUTO(text)
+        char *reason = wrong != NULL ? text_format("the map's entry cannot be read: %s", wrong)
+                                     : text_format("\"%s\" has no accounts in the map", tag.key);
+        deployment_end(decision, deployment, wrong != NULL ? DEPLOYMENT_REJECTED : DEPLOYMENT_DROPPED, reason);
+        return;
+    }
+    if (needs_build && build == NULL) {
+        state->waiting = true;
+        deployment_end(decision, deployment, DEPLOYMENT_NOTED, "waiting for a build of this commit");
+        return;
+    }
+    resolver_accept(decision, deployment, entry);
+}
+
+/* Writes the state to `refs` and remembers it; takes it. */
+static void resolver_remember(const struct decision *decision, struct ref_state *state)
+{
+    AUTO(text) char *key = memory_key(state->repository, state->ref);
+    AUTO(text) char *id = text_format("%s/%s", decision->event_id, state->ref);
+    envelope_fill(&state->envelope, id, source, state->ref);
+    task_emit(decision->task, message_output(&ref_state_codec, state, "refs", key));
+    memory_put_ref(decision->resolver->memory, task_record(decision->task)->partition, state);
+}
+
+static void resolver_remember_build(const struct decision *decision)
+{
+    const struct event *event = decision->event;
+    struct build *build = memory_zeroed(1, sizeof(*build));
+    AUTO(text) char *key = memory_key(event->repository, event->after);
+    envelope_fill(&build->envelope, decision->event_id, source, event->after);
+    build->repository = text_copy(event->repository);
+    build->commit = text_copy(event->after);
+    build->build = text_copy(event->build);
+    build->ref = text_copy(event->ref);
+    task_emit(decision->task, message_output(&build_codec, build, "builds", key));
+    memory_put_build(decision->resolver->memory, task_record(decision->task)->partition, build);
+}
+
+struct waiting_refs {
+    const struct event *event;
+    struct texts refs;
+};
+
+static void waiting_visit(const struct ref_state *state, void *context)
+{
+    struct waiting_refs *waiting = context;
+    if (state->waiting && state->commit != NULL && strcmp(state->commit, waiting->event->after) == 0 &&
+        strcmp(state->ref, waiting->event->ref) != 0) {
+        texts_add(&waiting->refs, state->ref);
+    }
+}
+
+/* Other refs of the repository that point to the built commit and have waited for it. */
+static void resolver_release_waiting(const struct decision *decision)
+{
+    struct memory *memory = decision->resolver->memory;
+    struct waiting_refs waiting = {.event = decision->event};
+    memory_each_ref(memory, decision->event->repository, waiting_visit, &waiting);
+    for (size_t i = 0; i < waiting.refs.count; i++) {
+        const struct ref_state *known = memory_ref(memory, decision->event->repository, waiting.refs.items[i]);
+        /* The same history, without a step of its own: the event is another ref's. */
+        struct event none = {.repository = known->repository, .ref = known->ref};
+        struct ref_state *state = order_apply(known, &none, decision->event_id, ORDER_DUPLICATE);
+        resolver_deploy(decision, state);
+        resolver_remember(decision, state);
+    }
+    texts_clear(&waiting.refs);
+}
+
+static void resolver_decide(const struct decision *decision)
+{
+    const struct event *event = decision->event;
+    struct memory *memory = decision->resolver->memory;
+    const struct ref_state *known = memory_ref(memory, event->repository, event->ref);
+    enum order order = order_judge(known, event, decision->event_id);
+    if (order == ORDER_DUPLICATE) {
+        log_event(LOG_INFO, "seen before", "event", decision->event_id, "repository", event->repository, "ref",
+                  event->ref, NULL);
+        return;
+    }
+    if (event->build != NULL) {
+        resolver_remember_build(decision);
+    }
+    struct ref_state *state = order_apply(known, event, decision->event_id, order);
+    bool is_news =
+        event->build != NULL && (known == NULL || known->build == NULL || strcmp(known->build, event->build) != 0);
+    if (order == ORDER_OLDER) {
+        struct deployment *deployment =
+            deployment_new(decision, state, event->after, event->build, DEPLOYMENT_SUPERSEDED);
+        deployment_end(decision, deployment, DEPLOYMENT_SUPERSEDED, "the ref has moved on to a newer commit");
+    } else if (event->kind == EVENT_REF_DELETED) {
+        struct deployment *deployment = deployment_new(decision, state, NULL, NULL, DEPLOYMENT_IGNORED);
+        deployment_end(decision, deployment, DEPLOYMENT_IGNORED, "the ref was deleted: nothing to deploy");
+    } else if (order == ORDER_NEXT || is_news) {
+        resolver_deploy(decision, state);
+    }
+    resolver_remember(decision, state);
+    if (event->build != NULL) {
+        resolver_release_waiting(decision);
+    }
+}
+
+static void resolver_take(void *state, struct task *task)
+{
+    struct error err;
+    AUTO(event) struct event *event = NULL;
+    const struct record *record = task_record(task);
+    if (!event_parse(record->value, &event, &err)) {
+        task_reject(task, err.text);
+        return;
+    }
+    char event_id[EVENT_ID_SIZE];
+    identity_event(event, event_id);
+    struct decision decision = {state, task, event, event_id};
+    resolver_decide(&decision);
+    task_done(task);
+}
+
+/* An event that nobody can read is rejected by where it lies. */
+static void resolver_quarantine(void *state, struct task *task, const char *reason)
+{
+    (void)state;
+    task_emit(task, unreadable_letter("resolver", task_topic(task), task_record(task), reason));
+    task_emit(task, unreadable_rejection("resolver", task_topic(task), task_record(task), reason));
+}
+
+const struct worker resolver_worker = {
+    .name = "resolver",
+    .input = "events",
+    .start = resolver_start,
+    .ready = resolver_ready,
+    .take = resolver_take,
+    .quarantine = resolver_quarantine,
+    .assigned = resolver_assigned,
+    .revoked = resolver_revoked,
+    .stop = resolver_stop,
+};
