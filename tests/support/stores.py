@@ -182,17 +182,16 @@ class Minio(Store):
     def _admin(self):
         from minio import MinioAdmin
         from minio.credentials import StaticProvider
-        return MinioAdmin(self.url.removeprefix("http://"), StaticProvider(MAIN_KEY, MAIN_SECRET), secure=False)
+        return MinioAdmin(endpoint=self.url.removeprefix("http://"), credentials=StaticProvider(MAIN_KEY, MAIN_SECRET),
+                          secure=False)
 
     def add_account(self, account, external_id=None, buckets=True):
         secret = f"secret-{account}"
         self.accounts[account] = (account, secret)
-        policy = self.directory / f"policy-{account}.json"
-        policy.write_text(json.dumps(tenant_policy(account, self.source_bucket)))
         admin = self._admin()
         admin.user_add(account, secret)
-        admin.policy_add(f"tenant-{account}", str(policy))
-        admin.policy_set(f"tenant-{account}", user=account)
+        admin.policy_add(f"tenant-{account}", policy=tenant_policy(account, self.source_bucket))
+        admin.attach_policy([f"tenant-{account}"], user=account)
         self.front.add_role(f"arn:aws:iam::{account}:role/{ROLE}", account, secret, external_id)
         if buckets:
             self._make_buckets(self.main_client(), account)

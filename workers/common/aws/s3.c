@@ -39,6 +39,7 @@ struct s3_call {
     unsigned pages;
     unsigned attempts;
     bool is_truncated;
+    bool is_url_encoded; /* not every store does what encoding-type asks for, but all say so */
     struct s3_listing *listing;
     struct s3_object object; /* that is being read */
     /* of a copy */
@@ -140,11 +141,8 @@ static void list_element(void *context, const struct xml_element *element)
     static const char root[] = "ListBucketResult/";
     const char *path = text_starts_with(element->path, root) ? element->path + strlen(root) : "";
     if (strcmp(path, "Contents/Key") == 0) {
-        AUTO(buffer) struct buffer key;
-        buffer_init(&key, PATH_MAXIMUM);
-        uri_decode(&key, element->text);
         free(call->object.key);
-        call->object.key = slice_copy(buffer_slice(&key));
+        call->object.key = slice_copy(element->text);
     } else if (strcmp(path, "Contents/ETag") == 0) {
         free(call->object.etag);
         call->object.etag = slice_copy(element->text);
@@ -157,12 +155,27 @@ static void list_element(void *context, const struct xml_element *element)
             call->object.etag = text_copy("");
         }
         listing_add(call->listing, &call->object);
+    } else if (strcmp(path, "EncodingType") == 0) {
+        call->is_url_encoded = slice_equal_text(element->text, "url");
     } else if (strcmp(path, "IsTruncated") == 0) {
         call->is_truncated = slice_equal_text(element->text, "true");
     } else if (strcmp(path, "NextContinuationToken") == 0) {
         free(call->token);
         call->token = slice_copy(element->text);
     }
+}
+
+/* In listings a space is '+', as in forms, and a plus sign is %2B. */
+static void object_decode_key(struct s3_object *object)
+{
+    AUTO(buffer) struct buffer key;
+    buffer_init(&key, PATH_MAXIMUM);
+    for (char *at = object->key; *at != '\0'; at++) {
+        *at = *at == '+' ? ' ' : *at;
+    }
+    uri_decode(&key, slice_of(object->key));
+    free(object->key);
+    object->key = slice_copy(buffer_slice(&key));
 }
 
 static bool list_accept(void *context, const struct http_answer *answer, struct error *err)
@@ -173,6 +186,7 @@ static bool list_accept(void *context, const struct http_answer *answer, struct 
     AUTO(text) char *token = TAKE(call->token);
     call->listing = page;
     call->is_truncated = false;
+    call->is_url_encoded = false;
     object_clear(&call->object);
     bool is_read = xml_read(answer->body, list_element, call, err);
     AUTO(buffer) struct buffer root;
@@ -189,6 +203,9 @@ static bool list_accept(void *context, const struct http_answer *answer, struct 
         return false;
     }
     for (size_t i = 0; i < page->count; i++) {
+        if (call->is_url_encoded) {
+            object_decode_key(&page->objects[i]);
+        }
         listing_add(all, &page->objects[i]);
     }
     s3_listing_free(page);
