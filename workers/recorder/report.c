@@ -259,7 +259,9 @@ static int wait_follow(struct waiting *waiting, int64_t timeout_ms)
         if (outcome == READER_FAILED) {
             return command_fail(waiting->line, &err);
         }
-        has_caught_up = has_caught_up || outcome == READER_CAUGHT_UP;
+        bool is_first_look = outcome == READER_CAUGHT_UP;
+        has_caught_up = has_caught_up || is_first_look;
+        news = (struct history_news){0};
         if (outcome == READER_MESSAGE) {
             history_add(&waiting->history, &record, &news);
             record_free(&record);
@@ -267,7 +269,11 @@ static int wait_follow(struct waiting *waiting, int64_t timeout_ms)
         if (!has_caught_up) {
             continue;
         }
-        waiting_show(waiting);
+        if (is_first_look || news.deployment != NULL) {
+            waiting_show(waiting);
+        } else if (news.result != NULL && news.recorded == waiting->found) {
+            show_visit(news.result->account, (void *)(uintptr_t)news.result, waiting);
+        }
         if (waiting->found != NULL && recorded_is_finished(waiting->found)) {
             deployment_print(waiting->found, waiting->line->is_json);
             return recorded_exit_code(waiting->found);

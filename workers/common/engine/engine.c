@@ -17,7 +17,6 @@ enum {
     ABORT_PAUSE_MS = 50,   /* before a transaction that was aborted is tried again */
     CONFIRM_FRESH_MS = 500,
     WAIT_IDLE_MS = 500,
-    WAIT_BUSY_MS = 1,
 };
 
 static struct partition *engine_partition(const struct engine *engine, int32_t number)
@@ -550,7 +549,7 @@ static void engine_begin_transaction(struct engine *engine)
         }
     }
     engine->sent_at_ms = clock_monotonic_ms();
-    transaction_finish(engine->transaction);
+    transaction_finish(engine->transaction, engine->consumer);
 }
 
 static void engine_answer_confirms(struct engine *engine, enum confirm_state which)
@@ -638,7 +637,7 @@ static bool engine_advance_transaction(struct engine *engine, struct error *err)
         engine_begin_transaction(engine);
         before = transaction_state(engine->transaction);
     }
-    enum transaction_state after = transaction_advance(engine->transaction, engine->consumer);
+    enum transaction_state after = transaction_advance(engine->transaction);
     if (before == TRANSACTION_SENDING && after == TRANSACTION_COMMITTING) {
         /* The broker has accepted the offsets: when they were sent, this process was a member of the group. */
         engine->confirmed_at_ms = engine->sent_at_ms;
@@ -659,13 +658,13 @@ static bool engine_advance_transaction(struct engine *engine, struct error *err)
 
 static int engine_wait_ms(const struct engine *engine)
 {
-    if (transaction_is_busy(engine->transaction)) {
-        return transaction_state(engine->transaction) == TRANSACTION_STARTING ? 0 : WAIT_BUSY_MS;
+    if (transaction_has_news(engine->transaction)) {
+        return 0;
     }
     if (engine->is_awaiting_ready) {
         return 10;
     }
-    if (engine_wants_transaction(engine)) {
+    if (!transaction_is_busy(engine->transaction) && engine_wants_transaction(engine)) {
         return 0;
     }
     for (size_t i = 0; i < engine->partition_count && engine->running_count < engine->max_running; i++) {

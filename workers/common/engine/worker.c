@@ -46,7 +46,7 @@ static bool worker_session(struct engine *engine, const struct options *options,
         .static_instance = is_static ? id : NULL,
         .wake_fd = engine->wake_fd,
     };
-    bool is_going = transaction_open(options, id, &engine->transaction, err) &&
+    bool is_going = transaction_open(options, id, engine->wake_fd, &engine->transaction, err) &&
                     consumer_open(options, &settings, &engine->consumer, err);
     engine->turned_at_ms = clock_monotonic_ms();
     engine->has_joined = false;

@@ -33,8 +33,8 @@ struct worker {
     bool (*ready)(void *state, struct error *err);
     /* Begins a task. It must, now or later, end in exactly one of task_done, task_retry, task_reject. */
     void (*take)(void *state, struct task *task);
-    /* May be NULL when take always ends its task. Drops a task that runs or waits for its retry: nothing of it may go on,
-     * not even a request in flight, and what the worker keeps with it is freed. */
+    /* May be NULL when take always ends its task. Drops a task that runs or waits for its retry: nothing of it may go
+     * on, not even a request in flight, and what the worker keeps with it is freed. */
     void (*cancel)(void *state, struct task *task);
     /* The message cannot be worked on, now or ever: emit what makes that visible. The task ends when this returns. */
     void (*quarantine)(void *state, struct task *task, const char *reason);

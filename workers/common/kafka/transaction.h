@@ -8,9 +8,11 @@
  *                             +---- abort -----------+------- broker says so -----+---> ABORTING --> ABORTED -> (begin)
  *   any state -> FENCED: somebody else has our id, or the producer is broken; close and open anew.
  *
- * How one loop stays responsive (measured on librdkafka 2.0.2): begin and produce only queue; commit and abort are
- * called in slices of about a millisecond and resumed; sending the offsets cannot be resumed, only repeated, so it
- * gets the whole call (5-20 ms) and at most SEND_SLICE_MS when the broker is away.
+ * How one loop stays responsive while a commit is under way: begin and produce only queue; what waits for the broker
+ * (sending the offsets, commit, abort: 5 to 60 ms) is called by a thread that does nothing else and shares nothing but
+ * this object's state. The loop is woken when a step has ended. Calling the commit in short slices from the loop itself
+ * looks simpler and was tried: librdkafka 2.0.2 aborts the process when the first step of a resumed commit times out
+ * just as the broker's answer arrives ("Invalid transaction state transition attempted").
  */
 #pragma once
 
@@ -31,9 +33,13 @@ enum transaction_state {
     TRANSACTION_FENCED,
 };
 
-bool transaction_open(const struct options *options, const char *transactional_id, struct transaction **ret_transaction,
-                      struct error *err) MUST_CHECK;
-void transaction_close(struct transaction *transaction); /* an open transaction is left to its time-out; NULL is fine */
+/* wake_fd: an eventfd that is written when a step has ended. */
+bool transaction_open(const struct options *options, const char *transactional_id, int wake_fd,
+                      struct transaction **ret_transaction, struct error *err) MUST_CHECK;
+
+/* Does not wait for a step that is under way: the process that opens the same id next is told how it ended. NULL is
+ * fine. wake_fd is not written any more. */
+void transaction_close(struct transaction *transaction);
 
 enum transaction_state transaction_state(const struct transaction *transaction);
 
@@ -47,17 +53,20 @@ bool transaction_produce(struct transaction *transaction, const struct output *o
 void transaction_offset(struct transaction *transaction, const struct consumer *consumer, int32_t partition,
                         int64_t offset, const char *metadata);
 
-/* Nothing more will be added. */
-void transaction_finish(struct transaction *transaction);
+/* Nothing more will be added. consumer: whose membership goes with the offsets. */
+void transaction_finish(struct transaction *transaction, const struct consumer *consumer);
 
 /* Gives up an OPEN transaction. */
 void transaction_abort(struct transaction *transaction);
 
-/* One bounded step of whatever is awaited; returns the new state. consumer: whose membership and offsets are sent. */
-enum transaction_state transaction_advance(struct transaction *transaction, struct consumer *consumer);
+/* Takes up what the thread has finished, one state at a time; never waits. Returns the new state. */
+enum transaction_state transaction_advance(struct transaction *transaction);
 
-/* True while a call of transaction_advance would make progress by itself, so that the loop should not sleep long. */
+/* A step is under way. */
 bool transaction_is_busy(const struct transaction *transaction);
+
+/* A step has ended that transaction_advance has not told yet. */
+bool transaction_has_news(struct transaction *transaction);
 
 /* Why it was aborted or fenced. */
 const struct error *transaction_error(const struct transaction *transaction);
