@@ -27,7 +27,7 @@ const struct option kafka_options[] = {
      .help = "replicas of each topic that `topics create` makes; -1: the broker's default"},
     {.name = "kafka.properties",
      .type = OPTION_PAIRS,
-     .help = "any property of librdkafka, for instance security.protocol; stands over the fleet's own settings"},
+     .help = "any property of librdkafka, in the file with _ for each dot: { security_protocol = \"SSL\"; }"},
     {0},
 };
 
@@ -139,6 +139,10 @@ bool handle_error(struct error *err, rd_kafka_resp_err_t code, const char *what)
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
         return error_set(err, ERROR_RETRY, "%s: the topic does not exist; `tagfleet topics create` makes it", what);
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+        return error_set(err, ERROR_RETRY, "%s: no answer from the brokers; is kafka.brokers right?", what);
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
         return error_set(err, ERROR_REJECT, "%s: %s", what, rd_kafka_err2str(code));

@@ -9,7 +9,8 @@
 
 struct reader;
 
-/* topic: short name. since_ms: wall clock of the first message of interest, 0 for everything. */
+/* topic: short name. since_ms: wall clock of the first message of interest, 0 for everything. Waits at
+ * most timeout_ms, also for a topic that has no leader yet. */
 bool reader_open(const struct options *options, const char *topic, int64_t since_ms, int timeout_ms,
                  struct reader **ret_reader, struct error *err) MUST_CHECK;
 void reader_close(struct reader *reader);
