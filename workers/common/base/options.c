@@ -164,6 +164,32 @@ static void setting_from_list(struct setting *setting, const char *text)
 }
 
 /* A value given as text: from the environment, from --set, or a string in the file. */
+/* "a=1,b=2": over the pairs that are there already, since the last one of a name counts. A piece without "=" belongs to
+ * the value before it. */
+static bool setting_from_pairs(struct setting *setting, const char *text, const struct origin *origin)
+{
+    AUTO(text) char *copy = text_copy(text);
+    char *rest = copy;
+    for (char *piece; (piece = strsep(&rest, ",")) != NULL;) {
+        char *equals = strchr(piece, '=');
+        if (equals == NULL && (piece == copy || setting->item_count == 0)) {
+            return mistake(origin, setting->row->name, "must be name=value pairs separated by commas, not \"%s\"",
+                           text);
+        }
+        if (equals == NULL) {
+            char **value = &setting->items[setting->item_count - 1];
+            char *longer = text_format("%s,%s", *value, piece);
+            free(*value);
+            *value = longer;
+            continue;
+        }
+        *equals = '\0';
+        items_add(setting, piece);
+        items_add(setting, equals + 1);
+    }
+    return true;
+}
+
 static bool setting_from_text(struct setting *setting, const char *text, const struct origin *origin)
 {
     const struct option *row = setting->row;
@@ -191,9 +217,10 @@ static bool setting_from_text(struct setting *setting, const char *text, const s
         setting_from_list(setting, text);
         break;
     case OPTION_PAIRS:
+        is_valid = setting_from_pairs(setting, text, origin);
+        break;
     case OPTION_GROUPS:
-        return mistake(origin, row->name, "must be a %s in the config file",
-                       row->type == OPTION_PAIRS ? "group { name = value; }" : "list of groups ( { ... } )");
+        return mistake(origin, row->name, "can be set in the config file only: a list of groups ( { ... } )");
     }
     setting->is_set = is_valid;
     return is_valid;
@@ -222,6 +249,7 @@ static void options_add_rows(struct options *options, const struct option *rows,
 static bool group_read(struct options *options, const config_setting_t *group, const char *prefix,
                        const struct origin *origin);
 
+// NOLINTNEXTLINE(misc-no-recursion): see group_read.
 static bool groups_read(struct setting *setting, const config_setting_t *list, const struct origin *origin)
 {
     bool is_valid = true;
@@ -290,13 +318,18 @@ static bool pairs_read(struct setting *setting, const config_setting_t *group, c
         if (text == NULL) {
             return mistake(origin, setting->row->name, "must hold texts, numbers or booleans only");
         }
-        items_add(setting, config_setting_name(pair));
+        AUTO(text) char *name = text_copy(config_setting_name(pair));
+        for (char *at = name; *at != '\0'; at++) {
+            *at = *at == '_' ? '.' : *at;
+        }
+        items_add(setting, name);
         items_add(setting, text);
     }
     setting->is_set = true;
     return true;
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): see group_read.
 static bool value_read(struct setting *setting, const config_setting_t *value, const struct origin *origin)
 {
     bool is_list = config_setting_is_list(value) || config_setting_is_array(value);
@@ -515,18 +548,30 @@ const struct options *options_group(const struct options *options, const char *n
     return options_known(options, name)->groups[position];
 }
 
+/* Rows of groups are named "section.list.key"; groups nest one level deep. */
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the tables.
+static void rows_describe(const struct option *rows, const char *prefix, struct buffer *buffer)
+{
+    for (const struct option *row = rows; row->name != NULL; row++) {
+        AUTO(text) char *name = text_format("%s%s", prefix, row->name);
+        buffer_append_format(buffer, "  %-30s %s", name, row->help);
+        if (row->choices != NULL) {
+            buffer_append_format(buffer, " (%s)", row->choices);
+        }
+        if (row->initial != NULL && row->initial[0] != '\0') {
+            buffer_append_format(buffer, " [%s]", row->initial);
+        }
+        buffer_append_char(buffer, '\n');
+        if (row->group != NULL) {
+            AUTO(text) char *inner = text_format("%s.", name);
+            rows_describe(row->group, inner, buffer);
+        }
+    }
+}
+
 void options_describe(const struct option *const *tables, struct buffer *buffer)
 {
     for (size_t i = 0; tables[i] != NULL; i++) {
-        for (const struct option *row = tables[i]; row->name != NULL; row++) {
-            buffer_append_format(buffer, "  %-30s %s", row->name, row->help);
-            if (row->choices != NULL) {
-                buffer_append_format(buffer, " (%s)", row->choices);
-            }
-            if (row->initial != NULL && row->initial[0] != '\0') {
-                buffer_append_format(buffer, " [%s]", row->initial);
-            }
-            buffer_append_char(buffer, '\n');
-        }
+        rows_describe(tables[i], "", buffer);
     }
 }

@@ -21,7 +21,7 @@ enum option_type {
     OPTION_DURATION, /* "500ms", "30s", "10m": kept in milliseconds */
     OPTION_CHOICE,   /* one of the names in choices */
     OPTION_TEXTS,    /* a list of texts; "a,b" in the environment and in --set */
-    OPTION_PAIRS,    /* a group whose names are free: kafka.properties */
+    OPTION_PAIRS,    /* a group whose names are free (in the file _ stands for .); "a=1,b=2" elsewhere, added to it */
     OPTION_GROUPS,   /* a list of groups, each with the options of the table `group`; in the file only */
 };
 
