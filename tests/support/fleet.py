@@ -75,6 +75,7 @@ class Fleet:
     def environment(self, extra=None):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CODEBUILD_", "TAGFLEET_"))}
         return {**kept, "TAGFLEET_KAFKA_BROKERS": self.broker.address, "TAGFLEET_KAFKA_PREFIX": self.prefix,
+                "TAGFLEET_AWS_MAIN_ACCOUNT": "111111111111",
                 **(self.store.environment() if self.store else {}), **(extra or {})}
 
     def command(self, *arguments):

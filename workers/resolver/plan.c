@@ -319,6 +319,28 @@ bool plan_read(const struct options *options, struct plan **ret_plan, struct buf
     return true;
 }
 
+static bool main_account_is_missing(const char *name, const char *template, struct error *err)
+{
+    return template != NULL && template_has(template, "main_account") &&
+           !error_set(err, ERROR_FATAL, "aws.main_account is not set, and %s = \"%s\" needs it", name, template);
+}
+
+bool plan_is_complete(const struct plan *plan, struct error *err)
+{
+    const struct options *options = plan->options;
+    if (options_text(options, "aws.main_account")[0] != '\0') {
+        return true;
+    }
+    for (size_t i = 0; i < options_groups(options, "repositories"); i++) {
+        const char *own = options_text(options_group(options, "repositories", i), "source_bucket");
+        if (main_account_is_missing("repositories.source_bucket", own, err)) {
+            return false;
+        }
+    }
+    const char *general = options_text(options, "resolver.source_bucket");
+    return !main_account_is_missing("resolver.source_bucket", general, err);
+}
+
 bool plan_promotes(const struct plan *plan)
 {
     return options_boolean(plan->options, "resolver.promote");
@@ -362,7 +384,9 @@ bool plan_needs_build(const struct plan *plan, const char *repository)
 static struct filling plan_filling(const struct plan *plan, const struct plan_deployment *deployment,
                                    const char *application, const char *account, const char *region)
 {
-    return (struct filling){deployment, application, account, region, options_text(plan->options, "aws.main_account")};
+    const char *main_account = options_text(plan->options, "aws.main_account");
+    return (struct filling){deployment, application, account, region,
+                            main_account[0] != '\0' ? main_account : "{main_account}"};
 }
 
 /* The application itself must not depend on the account. */

@@ -18,6 +18,9 @@ bool plan_read(const struct options *options, struct plan **ret_plan, struct buf
 void plan_free(struct plan *plan); /* NULL is fine */
 DEFINE_AUTO(plan, struct plan *);
 
+/* Is everything said that real jobs need? A plan for people goes without and shows the placeholder. ERROR_FATAL. */
+bool plan_is_complete(const struct plan *plan, struct error *err) MUST_CHECK;
+
 bool plan_promotes(const struct plan *plan);
 enum tag_rule plan_tag_rule(const struct plan *plan, const char *repository);
 bool plan_branch_may_deploy(const struct plan *plan, const char *repository, const char *branch);

@@ -42,6 +42,7 @@ static bool resolver_start(struct engine *engine, const struct options *options,
     resolver->memory = memory_new();
     memory_readers(resolver->memory, readers);
     bool is_started = plan_read(options, &resolver->plan, &mistakes) || error_set(err, ERROR_FATAL, "%s", mistakes.ptr);
+    is_started = is_started && plan_is_complete(resolver->plan, err);
     is_started =
         is_started && tables_open(options, readers, MEMORY_COUNT, engine_wake_fd(engine), &resolver->tables, err);
     if (!is_started) {
