@@ -54,7 +54,7 @@ static bool members_are_unique(const cJSON *object, struct error *err)
     if (count < 2) {
         return true;
     }
-    const cJSON **members = memory_zeroed(count, sizeof(*members));
+    const cJSON **members = memory_zeroed(count, sizeof(const cJSON *));
     size_t i = 0;
     for (const cJSON *member = object->child; member != NULL; member = member->next) {
         members[i++] = member;

@@ -339,6 +339,7 @@ static void delivery_confirmed(void *state, struct task *task)
 }
 
 /* The next phase, once everything of this one is in place. */
+// NOLINTNEXTLINE(misc-no-recursion): as deep as there are phases.
 static void delivery_next_phase(struct delivery *delivery)
 {
     const struct copies *copies = &delivery->copies;
@@ -358,6 +359,7 @@ static void delivery_next_phase(struct delivery *delivery)
 }
 
 /* Starts as many copies of the present phase as may be in flight. */
+// NOLINTNEXTLINE(misc-no-recursion): as deep as there are phases.
 static void delivery_copy_on(struct delivery *delivery)
 {
     struct copies *copies = &delivery->copies;

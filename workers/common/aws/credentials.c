@@ -72,8 +72,8 @@ bool credentials_from_environment(struct credentials **ret_credentials, struct e
 static char *file_path(const char *name, const char *default_name)
 {
     const char *home = variable("HOME");
-    return variable(name) != NULL ? text_copy(variable(name))
-                                  : text_format("%s/.aws/%s", home != NULL ? home : "", default_name);
+    const char *named = variable(name);
+    return named != NULL ? text_copy(named) : text_format("%s/.aws/%s", home != NULL ? home : "", default_name);
 }
 
 /* A file that is not there is no mistake; one that cannot be understood is. */

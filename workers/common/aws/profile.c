@@ -71,11 +71,10 @@ static bool section_read(struct slice line, enum profile_file file, struct slice
     }
     struct slice name = slice_trim(slice_from(line.ptr + 1, (size_t)(end - line.ptr - 1)));
     bool has_prefix = name.len > 8 && memcmp(name.ptr, "profile", 7) == 0 && isspace((unsigned char)name.ptr[7]);
+    bool is_foreign = file == PROFILE_CONFIG_FILE ? !slice_equal_text(name, "default") : has_prefix;
     if (file == PROFILE_CONFIG_FILE && has_prefix) {
         name = slice_trim(slice_from(name.ptr + 7, name.len - 7));
-    } else if (file == PROFILE_CONFIG_FILE && !slice_equal_text(name, "default")) {
-        name.len = 0;
-    } else if (has_prefix) {
+    } else if (is_foreign) {
         name.len = 0;
     }
     *ret_name = name;

@@ -328,8 +328,8 @@ static void copy_done(void *context, const struct aws_result *result)
     char *version =
         result->answer != NULL ? slice_copy(http_answer_header(result->answer, "x-amz-version-id")) : text_copy("");
     AUTO(text)
-    char *source_version =
-        result->answer != NULL ? slice_copy(http_answer_header(result->answer, "x-amz-copy-source-version-id"))
+    char *source_version = result->answer != NULL
+                               ? slice_copy(http_answer_header(result->answer, "x-amz-copy-source-version-id"))
                                : text_copy("");
     struct s3_copy_result copy = {
         .result = result,

@@ -142,7 +142,8 @@ static bool reader_run(struct reader *reader, struct slice document, struct erro
 /* S3 sends whitespace ahead of a late answer, which XML allows only when no declaration follows it. */
 static struct slice without_leading_blanks(struct slice document)
 {
-    while (document.len > 0 && memchr(" \t\r\n", document.ptr[0], 4) != NULL) {
+    static const char blanks[] = {' ', '\t', '\r', '\n'};
+    while (document.len > 0 && memchr(blanks, document.ptr[0], sizeof(blanks)) != NULL) {
         document.ptr++;
         document.len--;
     }

@@ -193,7 +193,7 @@ void http_free(struct http *http)
     struct transfer_list *lists[] = {&http->queued, &http->active, &http->done};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         while (lists[i]->first != NULL) {
-            transfer_drop(lists[i]->first);
+            transfer_drop(lists[i]->first); // NOLINT(clang-analyzer-unix.Malloc): unlinked before it is freed
         }
     }
     for (size_t i = 0; i < http->idle_count; i++) {
@@ -370,8 +370,7 @@ void http_wait(struct http *http, struct http_descriptor *descriptors, size_t de
             memory_resized(http->wait_descriptors, http->wait_capacity * sizeof(struct curl_waitfd));
     }
     for (size_t i = 0; i < descriptor_count; i++) {
-        http->wait_descriptors[i] =
-            (struct curl_waitfd){.fd = descriptors[i].descriptor, .events = CURL_WAIT_POLLIN};
+        http->wait_descriptors[i] = (struct curl_waitfd){.fd = descriptors[i].descriptor, .events = CURL_WAIT_POLLIN};
         descriptors[i].is_ready = false;
     }
     if (http->done.first != NULL) {
@@ -436,9 +435,8 @@ static void transfer_fail(struct http_transfer *transfer, CURLcode code, bool is
     }
     answer->status = 0;
     answer->is_timed_out = code == CURLE_OPERATION_TIMEDOUT;
-    answer->is_connection_stale =
-        is_connection_reused && transfer->answer_headers.len == 0 &&
-        (code == CURLE_GOT_NOTHING || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR);
+    answer->is_connection_stale = is_connection_reused && transfer->answer_headers.len == 0 &&
+                                  (code == CURLE_GOT_NOTHING || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR);
     transfer->http->statistics.failures++;
 }
 
@@ -483,7 +481,7 @@ void http_dispatch(struct http *http)
     queue_advance(http);
     while (http->done.first != NULL) {
         struct http_transfer *transfer = http->done.first;
-        transfer_unlink(transfer);
+        transfer_unlink(transfer); // NOLINT(clang-analyzer-unix.Malloc): the list has moved on
         transfer->on_done(transfer->context, &transfer->answer);
         transfer_free(transfer);
     }

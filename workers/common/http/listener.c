@@ -190,6 +190,7 @@ bool listener_open(struct loop *loop, const struct listener_settings *settings, 
     listener->loop = loop;
     listener->settings = *settings;
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_PEDANTIC_CHECKS |
+                     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): error_set always returns false.
                      (found->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0U);
     listener->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_access, listener, MHD_OPTION_SOCK_ADDR, found->ai_addr, MHD_OPTION_CONNECTION_LIMIT,

@@ -73,8 +73,7 @@ void loop_watch(struct loop *loop, int descriptor, void (*on_readable)(void *con
     if (loop->watch_count == loop->watch_capacity) {
         loop->watch_capacity = loop->watch_capacity > 0 ? loop->watch_capacity * 2 : 8;
         loop->watches = memory_resized(loop->watches, loop->watch_capacity * sizeof(struct watch *));
-        loop->descriptors =
-            memory_resized(loop->descriptors, loop->watch_capacity * sizeof(struct http_descriptor));
+        loop->descriptors = memory_resized(loop->descriptors, loop->watch_capacity * sizeof(struct http_descriptor));
     }
     struct watch *watch = memory_zeroed(1, sizeof(*watch));
     *watch = (struct watch){.descriptor = descriptor, .on_readable = on_readable, .context = context};
@@ -206,6 +205,7 @@ static void timers_run(struct loop *loop)
     uint64_t last_sequence = loop->sequence;
     while (loop->timer_count > 0) {
         struct loop_timer *timer = loop->heap[0];
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed is no longer in the heap.
         if (timer->due_ms > now_ms || timer->sequence > last_sequence) {
             return;
         }
