@@ -14,14 +14,25 @@ static const struct ref_step *step_at(const struct ref_state *state, size_t posi
     return (const struct ref_step *)state->steps.items + position;
 }
 
-static const struct ref_step *step_of_event(const struct ref_state *state, const char *event_id)
+static bool event_was_seen(const struct ref_state *state, const char *event_id)
 {
-    for (size_t i = state->steps.count; i-- > 0;) {
+    for (size_t i = 0; i < state->steps.count; i++) {
         if (strcmp(step_at(state, i)->event, event_id) == 0) {
-            return step_at(state, i);
+            return true;
         }
     }
-    return NULL;
+    return false;
+}
+
+static bool delivery_was_seen(const struct ref_state *state, const char *event_id, const char *delivery)
+{
+    for (size_t i = 0; delivery != NULL && i < state->steps.count; i++) {
+        const struct ref_step *step = step_at(state, i);
+        if (strcmp(step->event, event_id) == 0 && step->delivery != NULL && strcmp(step->delivery, delivery) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The ref has been at this commit and has left it. */
@@ -48,12 +59,10 @@ static bool fills_a_hole(const struct ref_state *state, const char *before)
 
 /* The same change once more: a host that repeats itself, or a ref that really went the same way again? Only the second
  * can start from where the ref is now, and only if the host does not say that it is a repetition. */
-static bool is_repetition(const struct ref_state *state, const struct ref_step *seen, const struct event *event)
+static bool is_repetition(const struct ref_state *state, const struct event *event, const char *event_id)
 {
-    if (event->redelivered || event->kind == EVENT_BUILD_PUBLISHED || !same_commit(event->before, state->commit)) {
-        return true;
-    }
-    return event->delivery != NULL && seen->delivery != NULL && strcmp(event->delivery, seen->delivery) == 0;
+    return event->redelivered || event->kind == EVENT_BUILD_PUBLISHED || !same_commit(event->before, state->commit) ||
+           delivery_was_seen(state, event_id, event->delivery);
 }
 
 static enum order judge_deletion(const struct ref_state *state, const struct event *event)
@@ -70,8 +79,7 @@ enum order order_judge(const struct ref_state *state, const struct event *event,
     if (state == NULL) {
         return ORDER_NEXT;
     }
-    const struct ref_step *seen = step_of_event(state, event_id);
-    if (seen != NULL && is_repetition(state, seen, event)) {
+    if (event_was_seen(state, event_id) && is_repetition(state, event, event_id)) {
         return ORDER_DUPLICATE;
     }
     if (commit_is_absent(event->after)) {

@@ -1,0 +1,221 @@
+#include "workers/resolver/order.h"
+
+#include "schemas/identity.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char a[] = "aaaaaaa1";
+static const char b[] = "bbbbbbb2";
+static const char c[] = "ccccccc3";
+static const char d[] = "ddddddd4";
+static const char zeros[] = "0000000000000000000000000000000000000000";
+
+struct change {
+    const char *before;
+    const char *after;
+    enum event_kind kind;
+    const char *delivery;
+    bool redelivered;
+    int64_t committed_ms;
+};
+
+static struct event event_of(const struct change *change)
+{
+    /* The event borrows: nothing of it is freed. */
+    return (struct event){
+        .kind = change->kind,
+        .repository = (char *)"acme/app",
+        .ref = (char *)(change->kind == EVENT_BRANCH_UPDATED ? "refs/heads/main" : "refs/tags/v-1-qa"),
+        .before = (char *)change->before,
+        .after = (char *)change->after,
+        .delivery = (char *)change->delivery,
+        .redelivered = change->redelivered,
+        .committed_ms = change->committed_ms,
+    };
+}
+
+/* Judges and applies; the state is replaced unless the event was a duplicate. */
+static enum order happens(struct ref_state **state, const struct change *change)
+{
+    struct event event = event_of(change);
+    char id[EVENT_ID_SIZE];
+    identity_event(&event, id);
+    enum order order = order_judge(*state, &event, id);
+    struct ref_state *next = order_apply(*state, &event, id, order);
+    ref_state_free(*state);
+    *state = next;
+    return order;
+}
+
+static void commits_follow_each_other(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    assert_int_equal(happens(&state, &(struct change){NULL, a}), ORDER_NEXT);
+    assert_int_equal(happens(&state, &(struct change){a, b}), ORDER_NEXT);
+    assert_int_equal(happens(&state, &(struct change){b, c}), ORDER_NEXT);
+    assert_string_equal(state->commit, c);
+}
+
+static void null_and_zeros_are_the_same_beginning(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    assert_int_equal(happens(&state, &(struct change){zeros, a}), ORDER_NEXT);
+    assert_int_equal(happens(&state, &(struct change){NULL, a, .redelivered = true}), ORDER_DUPLICATE);
+}
+
+/* Whatever the order of arrival, a chain of pushes ends at its newest commit, and no deployment goes back. */
+static void every_order_of_three_pushes_ends_at_the_newest(void **unused)
+{
+    (void)unused;
+    static const struct change chain[] = {{NULL, a}, {a, b}, {b, c}};
+    static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+        AUTO(ref_state) struct ref_state *state = NULL;
+        int highest = -1;
+        for (int k = 0; k < 3; k++) {
+            int n = orders[i][k];
+            enum order order = happens(&state, &chain[n]);
+            assert_int_equal(order, n > highest ? ORDER_NEXT : ORDER_OLDER);
+            highest = n > highest ? n : highest;
+        }
+        assert_string_equal(state->commit, c);
+    }
+}
+
+static void a_redelivery_is_a_duplicate_however_late(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a, .delivery = "1"});
+    (void)happens(&state, &(struct change){a, b, .delivery = "2"});
+    (void)happens(&state, &(struct change){b, c, .delivery = "3"});
+    assert_int_equal(happens(&state, &(struct change){a, b, .delivery = "2"}), ORDER_DUPLICATE);
+    assert_int_equal(happens(&state, &(struct change){NULL, a, .delivery = "1"}), ORDER_DUPLICATE);
+    assert_string_equal(state->commit, c);
+}
+
+static void a_rollback_is_the_next_event_and_works_twice(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a, .delivery = "1"});
+    (void)happens(&state, &(struct change){a, b, .delivery = "2"});
+    assert_int_equal(happens(&state, &(struct change){b, a, .delivery = "3"}), ORDER_NEXT);
+    assert_string_equal(state->commit, a);
+    /* The same step once more, by a delivery of its own: it starts from where the ref is. */
+    assert_int_equal(happens(&state, &(struct change){a, b, .delivery = "4"}), ORDER_NEXT);
+    assert_int_equal(happens(&state, &(struct change){b, a, .delivery = "5"}), ORDER_NEXT);
+    /* And as a repetition of the first one it is none. */
+    assert_int_equal(happens(&state, &(struct change){a, b, .delivery = "2"}), ORDER_DUPLICATE);
+    assert_int_equal(happens(&state, &(struct change){a, b, .delivery = "4", .redelivered = true}), ORDER_DUPLICATE);
+    assert_string_equal(state->commit, a);
+}
+
+static void a_tag_that_is_created_again_is_a_new_generation(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    assert_int_equal(happens(&state, &(struct change){NULL, a, EVENT_TAG_CREATED, "1"}), ORDER_NEXT);
+    int64_t first = state->generation;
+    assert_int_equal(happens(&state, &(struct change){a, NULL, EVENT_REF_DELETED, "2"}), ORDER_NEXT);
+    assert_null(state->commit);
+    assert_int_equal(happens(&state, &(struct change){NULL, a, EVENT_TAG_CREATED, "3"}), ORDER_NEXT);
+    assert_int_equal(state->generation, first + 1);
+    assert_string_equal(state->commit, a);
+}
+
+static void a_tag_that_moves_stays_in_its_generation(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a, EVENT_TAG_CREATED});
+    int64_t first = state->generation;
+    assert_int_equal(happens(&state, &(struct change){a, b, EVENT_TAG_MOVED}), ORDER_NEXT);
+    assert_int_equal(state->generation, first);
+}
+
+static void a_late_deletion_of_an_older_commit_deletes_nothing(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a, EVENT_TAG_CREATED});
+    (void)happens(&state, &(struct change){a, b, EVENT_TAG_MOVED});
+    assert_int_equal(happens(&state, &(struct change){a, NULL, EVENT_REF_DELETED}), ORDER_OLDER);
+    assert_string_equal(state->commit, b);
+    assert_int_equal(happens(&state, &(struct change){b, NULL, EVENT_REF_DELETED}), ORDER_NEXT);
+    assert_null(state->commit);
+    assert_int_equal(happens(&state, &(struct change){b, NULL, EVENT_REF_DELETED, .redelivered = true}),
+                     ORDER_DUPLICATE);
+}
+
+static void lost_pushes_in_between_are_bridged_by_the_commits_own_dates(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a, .committed_ms = 1000});
+    /* b to c, while nobody has told how the ref came to b. */
+    assert_int_equal(happens(&state, &(struct change){b, c, .committed_ms = 3000}), ORDER_NEXT);
+    assert_int_equal(happens(&state, &(struct change){d, b, .committed_ms = 2000}), ORDER_OLDER);
+    assert_string_equal(state->commit, c);
+}
+
+static void without_dates_an_event_that_touches_nothing_known_is_believed(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a});
+    assert_int_equal(happens(&state, &(struct change){b, c}), ORDER_NEXT);
+    assert_string_equal(state->commit, c);
+}
+
+static void the_same_commit_again_is_no_news_by_itself(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a});
+    assert_int_equal(happens(&state, &(struct change){b, a}), ORDER_SAME);
+    assert_string_equal(state->commit, a);
+}
+
+static void memory_is_bounded_and_the_newest_steps_stay(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    char before[16] = "";
+    for (int n = 0; n < 3 * ORDER_STEPS_MAXIMUM; n++) {
+        char after[16];
+        (void)snprintf(after, sizeof(after), "%08x", 0x1000000 + n);
+        assert_int_equal(happens(&state, &(struct change){before, after}), ORDER_NEXT);
+        memcpy(before, after, sizeof(before));
+    }
+    assert_int_equal(state->steps.count, ORDER_STEPS_MAXIMUM);
+    const struct ref_step *last = (const struct ref_step *)state->steps.items + ORDER_STEPS_MAXIMUM - 1;
+    assert_string_equal(last->after, before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commits_follow_each_other),
+        cmocka_unit_test(null_and_zeros_are_the_same_beginning),
+        cmocka_unit_test(every_order_of_three_pushes_ends_at_the_newest),
+        cmocka_unit_test(a_redelivery_is_a_duplicate_however_late),
+        cmocka_unit_test(a_rollback_is_the_next_event_and_works_twice),
+        cmocka_unit_test(a_tag_that_is_created_again_is_a_new_generation),
+        cmocka_unit_test(a_tag_that_moves_stays_in_its_generation),
+        cmocka_unit_test(a_late_deletion_of_an_older_commit_deletes_nothing),
+        cmocka_unit_test(lost_pushes_in_between_are_bridged_by_the_commits_own_dates),
+        cmocka_unit_test(without_dates_an_event_that_touches_nothing_known_is_believed),
+        cmocka_unit_test(the_same_commit_again_is_no_news_by_itself),
+        cmocka_unit_test(memory_is_bounded_and_the_newest_steps_stay),
+    };
+    return cmocka_run_group_tests_name("order", tests, NULL, NULL);
+}
