@@ -32,6 +32,13 @@ static struct recorded *history_slot(struct history *history, const char *id)
     return recorded;
 }
 
+/* What was accepted was deployed, whatever is said later of another event that comes to the same deployment (an older
+ * build of it that finishes late is `superseded`). */
+static bool is_settled(const struct recorded *recorded)
+{
+    return recorded->deployment != NULL && recorded->deployment->outcome == DEPLOYMENT_ACCEPTED;
+}
+
 void history_add(struct history *history, const struct record *record, struct history_news *ret_news)
 {
     struct error err;
@@ -49,6 +56,10 @@ void history_add(struct history *history, const struct record *record, struct hi
         *ret_news = (struct history_news){recorded, NULL, result};
     } else if (strcmp(type, deployment_codec.type) == 0 && deployment_parse(record->value, &deployment, &err)) {
         struct recorded *recorded = history_slot(history, deployment->deployment);
+        if (is_settled(recorded) && deployment->outcome != DEPLOYMENT_ACCEPTED) {
+            deployment_free(deployment);
+            return;
+        }
         deployment_free(recorded->deployment);
         recorded->deployment = deployment;
         recorded->order = ++history->order;
