@@ -9,7 +9,7 @@
 #include "schemas/json.h"
 #include "workers/common/base/clock.h"
 
-enum { PAYLOAD_MAXIMUM_BYTES = 2 * 1024 * 1024 };
+enum { PAYLOAD_MAXIMUM_BYTES = 32 * 1024 * 1024 };
 
 static bool bitbucket_is_genuine(const struct secrets *secrets, const struct host_headers *headers, struct slice body)
 {

@@ -1,0 +1,68 @@
+#!/bin/bash
+# Everything that can be tested on one machine, stage by stage; what each stage printed is kept in build/log/. The last line
+# is the sum: "N passed, N failed", with ", N skipped" where a test has said why it was skipped.
+#   run_tests.sh                     all stages
+#   run_tests.sh unit integration    some
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+unset "${!AWS_@}" "${!TAGFLEET_@}" "${!CODEBUILD_@}"
+log_folder=build/log
+mkdir -p "$log_folder"
+jobs=$(nproc)
+passed=0 failed=0 skipped=0
+all_stages="lint unit replay asan tsan memcheck fuzz integration integration_asan demo"
+fuzz_seconds=${FUZZ_SECONDS:-3}
+
+build() { make --no-print-directory -s -j"$jobs" CI=1 "$@"; }
+
+run_lint() { tests/support/lint.sh; }
+run_unit() { build MODE=release tests-built && build MODE=release unit; }
+run_replay() { build MODE=release replay; }
+run_asan() { build MODE=asan tests-built && build MODE=asan check; }
+run_tsan() { build MODE=tsan tests-built && build MODE=tsan check; }
+run_memcheck() { build MODE=debug tests-built && build memcheck; }
+run_fuzz() { build fuzz FUZZ_SECONDS="$fuzz_seconds"; }
+run_integration() { build integration ARGS="-q --durations=8"; }
+# The fleet's own processes under the address sanitizer, in the main job and where it is killed.
+run_integration_asan() {
+  build MODE=asan build/asan/bin/tagfleet &&
+    TAGFLEET_BIN=$PWD/build/asan/bin/tagfleet build integration ARGS="-q -k '(main_job and 4.3.1 and moto) or (killed and 4.3.1)'"
+}
+run_demo() { tests/support/demo.sh; }
+
+# The numbers of a stage's log, whichever runner wrote it: "passed failed skipped".
+count() { # STAGE LOG
+  case $1 in
+  lint) awk '/^  ok /{ p++ } /^  FAIL /{ f++ } END { print p+0, f+0, 0 }' "$2" ;;
+  integration*) awk '
+    / passed| failed| error| skipped/ && / in [0-9.]+s/ {
+      for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p = $(i-1); if ($i ~ /^(failed|error)/) f += $(i-1); if ($i ~ /^skipped/) s = $(i-1) }
+    } END { gsub(/[^0-9]/, "", p); print p+0, f+0, s+0 }' "$2" ;;
+  demo) grep -q '^That was the main job' "$2" && echo 1 0 0 || echo 0 1 0 ;;
+  *) awk '
+    /^\[  PASSED  \] [0-9]+ test/ { p += $4 }
+    /^\[  FAILED  \] .*[0-9]+ test\(s\)/ { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+$/) { f += $i; break } }
+    /^\[  SKIPPED \] [0-9]+ test/ { s += $4 }
+    /^replayed / { p++ } /^fuzzed / { p++ }
+    END { print p+0, f+0, s+0 }' "$2" ;;
+  esac
+}
+
+for stage in ${*:-$all_stages}; do
+  log=$log_folder/$stage.log
+  began=$SECONDS
+  code=0
+  "run_$stage" >"$log" 2>&1 </dev/null || code=$?
+  read -r p f s <<<"$(count "$stage" "$log")"
+  # A stage that ended badly without a test that says so is a failure all the same; so is one that tested nothing.
+  if { [ "$code" != 0 ] && [ "$f" = 0 ]; } || [ $((p + f)) = 0 ]; then f=$((f + 1)); fi
+  printf '%-18s %4d passed %3d failed %3d skipped   %4d s\n' "$stage" "$p" "$f" "$s" $((SECONDS - began))
+  grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /'
+  [ "$f" = 0 ] || { echo "    the end of $log:"; tail -60 "$log" | sed 's/^/    | /'; }
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done
+
+summary="$passed passed, $failed failed"
+[ "$skipped" = 0 ] || summary="$summary, $skipped skipped"
+echo "$summary"
+[ "$failed" = 0 ]
