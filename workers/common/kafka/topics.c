@@ -1,13 +1,15 @@
 #include "workers/common/kafka/topics.h"
 
 #include "workers/common/base/auto.h"
+#include "workers/common/base/clock.h"
 #include "workers/common/kafka/kafka_handle.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { ADMIN_TIMEOUT_MS = 15000 };
+enum { ADMIN_TIMEOUT_MS = 15000, LEADER_POLL_MS = 20 };
 
 const struct topic_settings topics[] = {
     {"events", 12, "delete", 30 * 86400000LL},
@@ -110,6 +112,53 @@ static bool created_report(const rd_kafka_event_t *event, struct buffer *report,
     return is_complete;
 }
 
+/* Partitions of a topic as the broker says, those with a leader; 0 when it does not exist. */
+static bool topic_count_partitions(rd_kafka_t *handle, const char *name, int *ret_partitions, int *ret_led,
+                                   struct error *err)
+{
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, name, NULL);
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, topic, &metadata, ADMIN_TIMEOUT_MS);
+    rd_kafka_topic_destroy(topic);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return handle_error(err, code, "no answer from the brokers");
+    }
+    *ret_partitions = 0;
+    *ret_led = 0;
+    if (metadata->topic_cnt > 0 && metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        *ret_partitions = metadata->topics[0].partition_cnt;
+        for (int i = 0; i < *ret_partitions; i++) {
+            *ret_led += metadata->topics[0].partitions[i].leader >= 0;
+        }
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return true;
+}
+
+/* The controller has created the topics; the brokers hear of it a moment later. */
+static bool topics_await(rd_kafka_t *handle, const struct options *options, struct error *err)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + ADMIN_TIMEOUT_MS;
+    for (const struct topic_settings *settings = topics; settings->name != NULL; settings++) {
+        AUTO(text) char *name = kafka_name(options, settings->name);
+        for (;;) {
+            int partitions;
+            int led;
+            if (!topic_count_partitions(handle, name, &partitions, &led, err)) {
+                return false;
+            }
+            if (partitions > 0 && led == partitions) {
+                break;
+            }
+            if (clock_monotonic_ms() >= deadline_ms) {
+                return error_set(err, ERROR_RETRY, "%s was created, but has no leaders yet", name);
+            }
+            usleep(1000 * LEADER_POLL_MS);
+        }
+    }
+    return true;
+}
+
 bool topics_create(const struct options *options, int jobs_partitions, struct buffer *report, struct error *err)
 {
     static const struct handle_property none[] = {{NULL, NULL}};
@@ -144,6 +193,7 @@ bool topics_create(const struct options *options, int jobs_partitions, struct bu
         }
     }
     free((void *)wanted);
+    is_created = is_created && topics_await(handle, options, err);
     handle_close(handle, 2000);
     return is_created;
 }
@@ -180,22 +230,6 @@ static size_t config_compare(const rd_kafka_ConfigResource_t *resource, const st
     return differences;
 }
 
-/* Partitions of a topic as the broker says; 0 when it does not exist. */
-static bool topic_count_partitions(rd_kafka_t *handle, const char *name, int *ret_partitions, struct error *err)
-{
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, name, NULL);
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, topic, &metadata, ADMIN_TIMEOUT_MS);
-    rd_kafka_topic_destroy(topic);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return handle_error(err, code, "no answer from the brokers");
-    }
-    bool exists = metadata->topic_cnt > 0 && metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR;
-    *ret_partitions = exists ? metadata->topics[0].partition_cnt : 0;
-    rd_kafka_metadata_destroy(metadata);
-    return true;
-}
-
 static bool topic_check_config(rd_kafka_t *handle, const struct topic_settings *settings, const char *name,
                                struct buffer *report, size_t *differences, struct error *err)
 {
@@ -221,8 +255,9 @@ static bool topic_check(rd_kafka_t *handle, const struct options *options, const
                         struct buffer *report, size_t *differences, struct error *err)
 {
     AUTO(text) char *name = kafka_name(options, settings->name);
-    int partitions = 0;
-    if (!topic_count_partitions(handle, name, &partitions, err)) {
+    int partitions;
+    int led;
+    if (!topic_count_partitions(handle, name, &partitions, &led, err)) {
         return false;
     }
     if (partitions == 0) {

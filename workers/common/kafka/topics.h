@@ -15,7 +15,8 @@ struct topic_settings {
 
 extern const struct topic_settings topics[]; /* ended by a nameless one */
 
-/* Creates what is missing; existing topics are left as they are. report gets one line per topic. */
+/* Creates what is missing and waits until the brokers know it; existing topics are left as they are. report gets one
+ * line per topic. */
 bool topics_create(const struct options *options, int jobs_partitions, struct buffer *report,
                    struct error *err) MUST_CHECK;
 
