@@ -32,6 +32,12 @@ def broker(servers):
     return servers(f"kafka-{VERSIONS[0]}", lambda folder: Broker(folder, VERSIONS[0]))
 
 
+@pytest.fixture(scope="session")
+def frail_broker(servers):
+    """One to be stopped and killed, so that the others' tests do not feel it."""
+    return servers("kafka-frail", lambda folder: Broker(folder, VERSIONS[0]))
+
+
 @pytest.fixture(scope="session", params=VERSIONS)
 def any_broker(request, servers):
     return servers(f"kafka-{request.param}", lambda folder: Broker(folder, request.param))

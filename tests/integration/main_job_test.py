@@ -49,7 +49,7 @@ def test_one_broken_account_fails_alone_and_says_why(running, new_account):
     store.add_account(broken, buckets=False)
     build = f"build-{good}"
     fleet.upload_build(build)
-    fleet.run("map", "set", "branch/main", f"{good},{broken}")
+    fleet.must("map", "set", "branch/main", f"{good},{broken}")
     fleet.deploy(COMMITS[1], build)
     lines, code = fleet.wait(COMMITS[1])
     outcomes = {line["account"]: line for line in lines[:-1]}
@@ -65,11 +65,11 @@ def test_the_same_build_again_is_unchanged(running, new_account):
     store.add_account(account)
     build = f"build-{account}"
     fleet.upload_build(build)
-    fleet.run("map", "set", "branch/main", account)
-    fleet.run("map", "set", "qa", account)
+    fleet.must("map", "set", "branch/main", account)
+    fleet.must("map", "set", "qa", account)
     fleet.deploy(COMMITS[2], build)
     assert fleet.wait(COMMITS[2])[1] == 0
-    fleet.run("emit", "--repository", "acme/app", "--ref", "refs/tags/v-1-qa", "--commit", COMMITS[2])
+    fleet.must("emit", "--repository", "acme/app", "--ref", "refs/tags/v-1-qa", "--commit", COMMITS[2])
     lines, code = fleet.wait(COMMITS[2], ref="refs/tags/v-1-qa")
     assert code == 0 and lines[0]["outcome"] == "unchanged"
 
@@ -80,7 +80,7 @@ def test_an_artifact_that_comes_late_is_waited_for(running, new_account):
     store.add_account(account)
     build = f"build-{account}"
     fleet.upload_build(build, archive=None)
-    fleet.run("map", "set", "branch/main", account)
+    fleet.must("map", "set", "branch/main", account)
     fleet.deploy(COMMITS[3], build)
     lines, code = fleet.wait(COMMITS[3], timeout="3s")
     assert code == 124
@@ -94,7 +94,7 @@ def test_all_three_stores_are_drained_and_no_offset_is_left_behind(running, new_
     account = new_account()
     store.add_account(account)
     fleet.upload_build(f"build-{account}")
-    fleet.run("map", "set", "branch/main", account)
+    fleet.must("map", "set", "branch/main", account)
     fleet.deploy(COMMITS[4], f"build-{account}")
     assert fleet.wait(COMMITS[4])[1] == 0
     from tests.support.fleet import wait_for

@@ -81,7 +81,7 @@ def test_the_same_event_delivered_many_times_is_one_deployment(resolving):
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
 def test_reordered_pushes_end_at_the_newest_commit(broker, make_fleet, order):
     fleet = make_fleet(broker, config='resolver: { copies = ( { source = "{commit}/a"; bucket = "b-{account}"; key = "a"; } ); };')
-    fleet.run("map", "set", "branch/main", "222222222222")
+    fleet.must("map", "set", "branch/main", "222222222222")
     fleet.start("resolver")
     chain = [(None, commit(1)), (commit(1), commit(2)), (commit(2), commit(3))]
     for n in order:
@@ -122,7 +122,7 @@ def test_a_tag_deleted_and_created_again_deploys_again(resolving):
 
 def test_an_older_build_that_finishes_late_is_superseded(broker, make_fleet):
     fleet = make_fleet(broker)
-    fleet.run("map", "set", "branch/main", "222222222222")
+    fleet.must("map", "set", "branch/main", "222222222222")
     fleet.start("resolver")
     emit(fleet, "refs/heads/main", commit(2), "build-2", before=commit(1))
     emit(fleet, "refs/heads/main", commit(1), "build-1", before=commit(0))
@@ -132,8 +132,8 @@ def test_an_older_build_that_finishes_late_is_superseded(broker, make_fleet):
 
 def test_a_push_waits_for_its_build_and_a_tag_waits_with_it(broker, make_fleet):
     fleet = make_fleet(broker)
-    fleet.run("map", "set", "branch/main", "222222222222")
-    fleet.run("map", "set", "qa", "333333333333")
+    fleet.must("map", "set", "branch/main", "222222222222")
+    fleet.must("map", "set", "qa", "333333333333")
     fleet.start("resolver")
     push(fleet, None, commit(5))
     push(fleet, None, commit(5), "refs/tags/v-5-qa", "tag_created")
@@ -176,7 +176,7 @@ def test_killed_anywhere_every_job_still_ends_in_exactly_one_result(any_broker, 
     accounts = [new_account() for _ in range(6)]
     for account in accounts:
         versitygw.add_account(account)
-    fleet.run("map", "set", "branch/main", ",".join(accounts))
+    fleet.must("map", "set", "branch/main", ",".join(accounts))
     resolver = fleet.start("resolver", "--instance", "r")
     copiers = [fleet.start("copier", "--instance", f"c{n}") for n in range(2)]
     builds = 6
@@ -214,7 +214,7 @@ def test_an_account_role_and_key_that_disagree_write_nothing(broker, minio, make
     for account in (a, b):
         minio.add_account(account)
     fleet.upload_build(f"iso-{a}")
-    fleet.run("map", "set", "branch/main", a)
+    fleet.must("map", "set", "branch/main", a)
     fleet.start("resolver")
     emit(fleet, "refs/heads/main", commit(7), f"iso-{a}")
     job = wait_for(lambda: fleet.records("jobs"), 30, "the job")[0][1]
@@ -234,7 +234,7 @@ def test_no_secret_is_written_anywhere(broker, minio, make_fleet, new_account):
     account = new_account()
     minio.add_account(account)
     fleet.upload_build(f"quiet-{account}")
-    fleet.run("map", "set", "branch/main", account)
+    fleet.must("map", "set", "branch/main", account)
     fleet.start("resolver", "--set", "log.level=debug")
     fleet.start("copier", "--set", "log.level=debug")
     emit(fleet, "refs/heads/main", commit(8), f"quiet-{account}")

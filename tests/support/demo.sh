@@ -17,11 +17,17 @@ finish() {
 trap finish EXIT
 
 bold() { if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
-run() { echo "  \$ tagfleet $*"; "$tagfleet" "$@" 2>&1 | sed 's/^/    /'; }
+show() { # the command as one would type it
+  local word
+  printf '  $ tagfleet'
+  for word in "$@"; do case $word in *" "*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac; done
+  echo
+}
+run() { show "$@"; "$tagfleet" "$@" 2>&1 | sed 's/^/    /'; }
 expect() { # CODE ARGUMENTS...: shows the command and insists on its exit code
   local wanted=$1 code=0
   shift
-  echo "  \$ tagfleet $*"
+  show "$@"
   "$tagfleet" "$@" >"$folder/output" 2>&1 || code=$?
   sed 's/^/    /' "$folder/output"
   [ "$code" = "$wanted" ] || { echo "    exit code $code, expected $wanted"; exit 1; }

@@ -87,6 +87,12 @@ class Fleet:
         return subprocess.run(self.command(*arguments), input=input, env=self.environment(env), timeout=timeout,
                               text=not isinstance(input, bytes), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
+    def must(self, *arguments, **more):
+        """A command that has to succeed."""
+        done = self.run(*arguments, **more)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return done
+
     def lines(self, *arguments, **more):
         """A command's JSON lines and its exit code."""
         done = self.run(*arguments, "--format", "json", **more)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "build" / "tools"
@@ -117,7 +117,19 @@ class Broker:
         os.kill(self.process.pid, signal.SIGSTOP)
 
     def resume(self):
+        """Goes on, and waits until every partition has its leader again: a node that slept long has been fenced."""
         os.kill(self.process.pid, signal.SIGCONT)
+        client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                topics = client.list_topics(timeout=2).topics.values()
+                if all(one.leader >= 0 for topic in topics for one in topic.partitions.values()):
+                    return
+            except Exception:
+                pass
+            time.sleep(0.2)
+        raise RuntimeError("the broker did not come back in time")
 
     # --- an independent client ---
 
@@ -151,6 +163,21 @@ class Broker:
             return messages
         finally:
             consumer.close()
+
+    def partitions(self, topic):
+        """How many the topic has; 0 when it does not exist."""
+        found = AdminClient({"bootstrap.servers": self.address}).list_topics(timeout=10).topics
+        return len(found[topic].partitions) if topic in found else 0
+
+    def set_topic_config(self, topic, name, value):
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)])
+        client = AdminClient({"bootstrap.servers": self.address})
+        client.incremental_alter_configs([resource])[resource].result(15)
+
+    def delete_topic(self, topic):
+        client = AdminClient({"bootstrap.servers": self.address})
+        client.delete_topics([topic])[topic].result(15)
 
     def produce(self, topic, key, value, headers=None, partition=None):
         failures = []

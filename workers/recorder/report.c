@@ -236,11 +236,21 @@ static void waiting_show(struct waiting *waiting)
     }
     if (!waiting->has_shown_start && !waiting->line->is_json && found->deployment->outcome == DEPLOYMENT_ACCEPTED) {
         waiting->has_shown_start = true;
-        (void)printf("%s  %s %s at %.12s -> %zu accounts\n", found->deployment->deployment,
-                     found->deployment->repository, found->deployment->ref, found->deployment->commit,
-                     found->deployment->accounts.count);
+        size_t count = found->deployment->accounts.count;
+        (void)printf("%s  %s %s at %.12s -> %zu account%s\n", found->deployment->deployment,
+                     found->deployment->repository, found->deployment->ref, found->deployment->commit, count,
+                     count == 1 ? "" : "s");
     }
     index_each(&found->results, show_visit, waiting);
+}
+
+static const char *waiting_for_what(const struct recorded *found)
+{
+    if (found == NULL || found->deployment == NULL) {
+        return "no such deployment has been seen";
+    }
+    bool is_noted = found->deployment->outcome == DEPLOYMENT_NOTED;
+    return is_noted ? "no build of this commit has been published yet" : "not all accounts have a result yet";
 }
 
 static int wait_follow(struct waiting *waiting, int64_t timeout_ms)
@@ -279,9 +289,7 @@ static int wait_follow(struct waiting *waiting, int64_t timeout_ms)
             return recorded_exit_code(waiting->found);
         }
     }
-    bool is_known = waiting->found != NULL && waiting->found->deployment != NULL;
-    (void)fprintf(stderr, "tagfleet wait: timed out; %s\n",
-                  is_known ? "not all accounts have a result yet" : "no such deployment has been seen");
+    (void)fprintf(stderr, "tagfleet wait: timed out; %s\n", waiting_for_what(waiting->found));
     return EXIT_TIMED_OUT;
 }
 
