@@ -1,0 +1,174 @@
+"""The copier against real stores, watched and disturbed by a proxy in between."""
+import json
+
+import pytest
+
+from tests.support.proxy import Proxy
+from tests.support.stores import MAIN
+
+COMMIT = "%040x" % 0xc0b1e5
+ERROR = "<Error><Code>{}</Code><Message>made up</Message><RequestId>r</RequestId></Error>"
+
+
+@pytest.fixture
+def watched(broker, make_fleet, new_account):
+    """A fleet whose copier sees the store through a proxy: watched(store, fault) -> fleet, account, proxy."""
+    proxies = []
+
+    def make(store, fault=None, accounts=1, settings=(), external_id=None):
+        fleet = make_fleet(broker, store)
+        names = [new_account() for _ in range(accounts)]
+        for account in names:
+            store.add_account(account, external_id=external_id)
+        fleet.must("map", "set", "branch/main", ",".join(names))
+        proxy = Proxy(store.url, fault)
+        proxies.append(proxy)
+        fleet.start("resolver", *[word for one in settings for word in ("--set", one)])
+        fleet.start("copier", env={"AWS_ENDPOINT_URL_S3": proxy.url}, *["--set", "copier.retry_for=20s"])
+        return fleet, names, proxy
+
+    yield make
+    for proxy in proxies:
+        proxy.close()
+
+
+def deploy(fleet, build, files, commit=COMMIT, **more):
+    fleet.upload_build(build, files, **more)
+    fleet.deploy(commit, build)
+    return fleet.wait(commit)
+
+
+FILES = {"index.html": b"<html>", "about/index.html": b"<html>2", "js/app.js": b"app", "css/site.css": b"css", "img/a.svg": b"svg"}
+
+
+def test_assets_go_first_then_pages_and_the_trigger_last(watched, versitygw):
+    # The first copies are slow: whoever does not wait for them is seen.
+    fleet, (account,), proxy = watched(versitygw, lambda request: 0.3 if request.is_copy and "html" not in request.key else None)
+    lines, code = deploy(fleet, f"order-{account}", FILES)
+    assert code == 0, lines
+    copies = proxy.copies()
+    kinds = ["trigger" if one.key == "codebuild/artifacts" else "page" if one.key.endswith(".html") else "asset" for one in copies]
+    assert kinds == ["asset"] * 3 + ["page"] * 2 + ["trigger"]
+    for later in range(3, 6):
+        earlier = [one for one, kind in zip(copies, kinds) if kind == "asset" or (kinds[later] == "trigger" and kind == "page")]
+        assert all(one.ended <= copies[later].began for one in earlier)
+
+
+def test_when_anything_fails_the_trigger_is_never_written(watched, versitygw):
+    def fault(request):
+        return (403, ERROR.format("AccessDenied")) if request.is_copy and request.key == "css/site.css" else None
+    fleet, (account,), proxy = watched(versitygw, fault)
+    lines, code = deploy(fleet, f"fail-{account}", FILES)
+    assert code == 1 and lines[0]["outcome"] == "failed" and "css/site.css" in lines[0]["reason"]
+    assert "codebuild/artifacts" not in [one.key for one in proxy.copies()]
+    assert versitygw.objects(f"source-artifact-{account}", account) == {}
+
+
+@pytest.mark.parametrize("status, code", [(200, "InternalError"), (503, "SlowDown"), (500, "InternalError"), (200, "SlowDown")])
+def test_a_passing_fault_is_tried_again_and_counted(watched, versitygw, status, code):
+    seen = set()
+
+    def fault(request):
+        if not request.is_copy or request.key in seen:
+            return None
+        seen.add(request.key)
+        return (status, ERROR.format(code))
+    fleet, (account,), proxy = watched(versitygw, fault)
+    lines, exit_code = deploy(fleet, f"again-{account}", FILES)
+    assert exit_code == 0, lines
+    assert versitygw.objects(f"frontend-{account}", account) == FILES
+    result = fleet.results()[(lines[0]["deployment"], account)][0]
+    assert all(item["attempts"] >= 2 for item in result["evidence"])
+    assert len(proxy.copies()) >= 12
+
+
+def test_every_request_says_whose_buckets_they_must_be(watched, versitygw):
+    fleet, (account,), proxy = watched(versitygw)
+    assert deploy(fleet, f"owner-{account}", FILES)[1] == 0
+    copies = proxy.copies()
+    assert len(copies) == 6
+    assert {one.headers["x-amz-expected-bucket-owner"] for one in copies} == {account}
+    assert {one.headers["x-amz-source-expected-bucket-owner"] for one in copies} == {MAIN}
+    lists = [one for one in proxy.requests if "list-type" in one.query]
+    assert {(one.bucket, one.headers["x-amz-expected-bucket-owner"]) for one in lists} == {
+        (versitygw.source_bucket, MAIN), (f"frontend-{account}", account), (f"source-artifact-{account}", account)}
+
+
+def test_a_bucket_that_belongs_to_somebody_else_gets_nothing(watched, versitygw, new_account):
+    fleet, (account,), _ = watched(versitygw)
+    stranger = new_account()
+    versitygw.add_account(stranger, buckets=False)
+    versitygw.remove_bucket(f"frontend-{account}", account)
+    versitygw.client(stranger).create_bucket(Bucket=f"frontend-{account}")
+    lines, code = deploy(fleet, f"stolen-{account}", FILES)
+    assert code == 1 and lines[0]["outcome"] == "failed" and f"frontend-{account}" in lines[0]["reason"]
+    assert versitygw.objects(f"frontend-{account}", stranger) == {}
+    assert versitygw.objects(f"source-artifact-{account}", account) == {}
+
+
+def test_a_listing_of_many_pages_is_copied_whole(watched, minio):
+    fleet, (account,), proxy = watched(minio)
+    files = {f"js/chunk-{n:04d}.js": b"%d" % n for n in range(1203)} | {"index.html": b"<html>"}
+    lines, code = deploy(fleet, f"pages-{account}", files)
+    assert code == 0 and lines[0]["objects"] == 1205, lines
+    assert minio.objects(f"frontend-{account}", account) == files
+    assert len([one for one in proxy.requests if one.bucket == minio.source_bucket and "list-type" in one.query]) >= 2
+
+
+def test_an_awkward_key_arrives_as_it_is(watched, versitygw):
+    fleet, (account,), _ = watched(versitygw)
+    files = {key: key.encode() for key in ("a b.txt", "a+b.txt", "100%.txt", "what?.txt", "~tilde.txt", "größe-你好.txt", "a=b&c.txt",
+                                           "quote'\".txt", "semi;colon.txt", "(paren).txt", "a..b.txt", "star*.txt")}
+    assert deploy(fleet, f"keys-{account}", files)[1] == 0
+    assert versitygw.objects(f"frontend-{account}", account) == files
+
+
+def test_a_large_object_is_copied_by_the_store_and_not_through_the_copier(watched, versitygw):
+    fleet, (account,), proxy = watched(versitygw)
+    large = bytes(range(256)) * (128 * 4096)
+    lines, code = deploy(fleet, f"large-{account}", {"big.bin": large})
+    assert code == 0, lines
+    assert versitygw.objects(f"frontend-{account}", account) == {"big.bin": large}
+    assert sum(len(one.body) for one in proxy.requests) == 0
+    assert lines[0]["bytes"] >= len(large)
+
+
+def test_content_type_and_metadata_come_along(watched, versitygw):
+    fleet, (account,), _ = watched(versitygw)
+    build = f"meta-{account}"
+    versitygw.main_client().put_object(Bucket=versitygw.source_bucket, Key=f"{build}/frontend/a.css", Body=b"css",
+                                       ContentType="text/css", CacheControl="max-age=60", Metadata={"origin": "tests"})
+    assert deploy(fleet, build, {"index.html": b"<html>"})[1] == 0
+    head = versitygw.client(account).head_object(Bucket=f"frontend-{account}", Key="a.css")
+    assert (head["ContentType"], head["CacheControl"], head["Metadata"]) == ("text/css", "max-age=60", {"origin": "tests"})
+
+
+def test_credentials_are_asked_for_once_per_account_and_shared(watched, minio):
+    fleet, accounts, _ = watched(minio, accounts=3)
+    before = len(minio.front.calls)
+    for n in range(3):
+        commit = "%040x" % (0xc0b200 + n)
+        assert deploy(fleet, f"cache-{accounts[0]}-{n}", {"a.js": b"%d" % n}, commit=commit)[1] == 0
+    assert sorted(call["RoleArn"].split(":")[4] for call in minio.front.calls[before:]) == sorted(accounts)
+
+
+@pytest.mark.parametrize("given, code", [("right", 0), ("wrong", 1), (None, 1)])
+def test_the_external_id_must_be_the_roles(watched, minio, given, code):
+    settings = [f"resolver.external_id={given}"] if given else []
+    fleet, (account,), _ = watched(minio, settings=settings, external_id="right")
+    lines, exit_code = deploy(fleet, f"external-{account}", FILES)
+    assert exit_code == code, lines
+    if code:
+        assert "AssumeRole" in lines[0]["reason"] and account in lines[0]["reason"]
+        assert minio.objects(f"frontend-{account}", account) == {}
+
+
+def test_a_role_that_may_not_read_the_build_is_told_what_to_do(watched, versitygw):
+    fleet, (account,), _ = watched(versitygw)
+    source = versitygw.source_bucket
+    versitygw.main_client().put_bucket_policy(Bucket=source, Policy=json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": [MAIN]}, "Action": "s3:*",
+         "Resource": [f"arn:aws:s3:::{source}", f"arn:aws:s3:::{source}/*"]}]}))
+    lines, code = deploy(fleet, f"denied-{account}", FILES)
+    assert code == 1
+    assert source in lines[0]["reason"] and "access denied" in lines[0]["reason"]
