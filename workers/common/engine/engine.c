@@ -13,8 +13,9 @@ enum {
     SEND_TASKS_MAXIMUM = 5000, /* tasks per transaction */
     OUTPUT_BYTES_MAXIMUM = 64 * 1024 * 1024,
     COMMITTED_TIMEOUT_MS = 300,
-    IDLE_COMMIT_MS = 1000, /* offsets that moved without outputs are committed this often */
-    ABORT_PAUSE_MS = 50,   /* before a transaction that was aborted is tried again */
+    RESTORE_PAUSE_MS = 100, /* before the committed offsets are asked for again */
+    IDLE_COMMIT_MS = 1000,  /* offsets that moved without outputs are committed this often */
+    ABORT_PAUSE_MS = 50,    /* before a transaction that was aborted is tried again */
     CONFIRM_FRESH_MS = 500,
     WAIT_IDLE_MS = 500,
 };
@@ -323,18 +324,15 @@ static void engine_admit(struct engine *engine, struct record *record)
     struct partition *partition = engine_partition(engine, record->partition);
     if (partition == NULL) {
         record_free(record);
-        return;
-    }
-    if (!partition->is_restored) {
-        engine_restore(engine, partition);
-    }
-    if (!partition_add(partition, engine, record)) {
+    } else if (!partition->is_restored) {
+        partition_keep_early(partition, record);
+    } else if (!partition_add(partition, engine, record)) {
         engine->counts.known++;
     }
 }
 
-/* Reads what the partition's last commit says, before its first task starts. False: ask again in a later turn. */
-bool engine_restore(struct engine *engine, struct partition *partition)
+/* Reads what the partition's last commit says, and admits what has come before that was known. */
+static bool engine_restore(struct engine *engine, struct partition *partition)
 {
     struct error err;
     int64_t offset;
@@ -349,7 +347,29 @@ bool engine_restore(struct engine *engine, struct partition *partition)
     }
     partition->committed = offset;
     partition->is_restored = true;
+    engine->counts.known += partition_admit_early(partition, engine);
     return true;
+}
+
+/* Asking blocks for up to COMMITTED_TIMEOUT_MS when the group's coordinator is away, so one failure ends the round. */
+static void engine_restore_partitions(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->partition_count && clock_monotonic_ms() >= engine->restore_not_before_ms; i++) {
+        struct partition *partition = engine->partitions[i];
+        if (!partition->is_restored && !partition->is_gone && !engine_restore(engine, partition)) {
+            engine->restore_not_before_ms = clock_monotonic_ms() + RESTORE_PAUSE_MS;
+        }
+    }
+}
+
+static bool engine_has_unrestored(const struct engine *engine)
+{
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        if (!engine->partitions[i]->is_restored && !engine->partitions[i]->is_gone) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool engine_poll(struct engine *engine, struct error *err)
@@ -423,10 +443,6 @@ static bool engine_start_tasks(struct engine *engine, struct error *err)
         is_progress = false;
         for (size_t i = 0; i < engine->partition_count && engine->running_count < engine->max_running; i++) {
             struct partition *partition = engine->partitions[i];
-            if (!partition->is_restored && partition->first_ready != NULL && !partition->is_gone &&
-                !engine_restore(engine, partition)) {
-                continue;
-            }
             if (!partition_may_start(partition)) {
                 continue;
             }
@@ -672,7 +688,8 @@ static int engine_wait_ms(const struct engine *engine)
             return 0;
         }
     }
-    if (engine->not_before_ms > clock_monotonic_ms() || engine->is_revoking || engine->is_draining) {
+    if (engine->not_before_ms > clock_monotonic_ms() || engine->is_revoking || engine->is_draining ||
+        engine_has_unrestored(engine)) {
         return 20;
     }
     return WAIT_IDLE_MS;
@@ -703,7 +720,11 @@ bool engine_turn(struct engine *engine, struct error *err)
         return error_set(err, ERROR_RETRY, "stalled for %lld ms, longer than the session", (long long)stalled_ms);
     }
     loop_dispatch(engine->loop);
-    if (!engine_poll(engine, err) || !engine_start_tasks(engine, err) || !engine_advance_transaction(engine, err)) {
+    if (!engine_poll(engine, err)) {
+        return false;
+    }
+    engine_restore_partitions(engine);
+    if (!engine_start_tasks(engine, err) || !engine_advance_transaction(engine, err)) {
         return false;
     }
     engine_advance_revocation(engine);

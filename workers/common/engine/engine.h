@@ -56,7 +56,8 @@ struct engine {
     int64_t sent_at_ms;
     int64_t confirmed_at_ms;
     int64_t committed_at_ms;
-    int64_t not_before_ms; /* of the next transaction */
+    int64_t not_before_ms;         /* of the next transaction */
+    int64_t restore_not_before_ms; /* of the next question for committed offsets */
     struct engine_counts counts;
 };
 
@@ -68,5 +69,3 @@ bool engine_may_end(const struct engine *engine);
 
 /* Cancels and forgets every task. */
 void engine_drop_all(struct engine *engine);
-
-bool engine_restore(struct engine *engine, struct partition *partition);

@@ -37,6 +37,10 @@ void partition_free(struct partition *partition)
             task_free(task);
         }
     }
+    for (size_t i = 0; i < partition->early_count; i++) {
+        record_free(&partition->early[i]);
+    }
+    free(partition->early);
     index_clear(&partition->keys, free);
     ledger_done(&partition->ledger);
     free(partition);
@@ -91,6 +95,25 @@ bool partition_add(struct partition *partition, struct engine *engine, struct re
     return true;
 }
 
+void partition_keep_early(struct partition *partition, struct record *record)
+{
+    partition->early = memory_resized(partition->early, (partition->early_count + 1) * sizeof(*partition->early));
+    partition->early[partition->early_count++] = *record;
+    *record = (struct record){0};
+}
+
+size_t partition_admit_early(struct partition *partition, struct engine *engine)
+{
+    size_t known = 0;
+    for (size_t i = 0; i < partition->early_count; i++) {
+        known += partition_add(partition, engine, &partition->early[i]) ? 0 : 1;
+    }
+    free(partition->early);
+    partition->early = NULL;
+    partition->early_count = 0;
+    return known;
+}
+
 struct task *partition_next_ready(struct partition *partition)
 {
     struct task *task = partition->first_ready;
@@ -124,5 +147,6 @@ void partition_finish(struct task *task)
 
 size_t partition_task_count(const struct partition *partition)
 {
-    return partition->waiting_count + partition->running_count + partition->finished_count + partition->sent_count;
+    return partition->early_count + partition->waiting_count + partition->running_count + partition->finished_count +
+           partition->sent_count;
 }

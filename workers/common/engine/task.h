@@ -50,9 +50,11 @@ struct partition {
     struct index keys; /* key -> struct key_queue */
     struct task *first_ready;
     struct task *last_ready;
-    bool is_restored; /* the last commit's map has been read: tasks may start */
-    bool is_leaving;  /* revoked: nothing starts any more */
-    bool is_gone;     /* lost: only the transaction under way still refers to it */
+    bool is_restored;     /* the last commit's map has been read: tasks may start */
+    struct record *early; /* messages that came before that */
+    size_t early_count;
+    bool is_leaving; /* revoked: nothing starts any more */
+    bool is_gone;    /* lost: only the transaction under way still refers to it */
     bool is_paused;
     bool is_map_full;     /* finished tasks wait for room in the metadata: nothing new starts */
     int64_t committed;    /* last committed offset, -1: not known */
@@ -69,6 +71,11 @@ void partition_free(struct partition *partition);
 
 /* Adds a message; takes the record. Returns false when an earlier commit has settled it already. */
 bool partition_add(struct partition *partition, struct engine *engine, struct record *record);
+
+/* Keeps a message until the last commit's map is known; takes the record. */
+void partition_keep_early(struct partition *partition, struct record *record);
+/* Adds what was kept; returns how many of them an earlier commit has settled. */
+size_t partition_admit_early(struct partition *partition, struct engine *engine);
 
 /* Takes the next task that may run off the list, or returns NULL. */
 struct task *partition_next_ready(struct partition *partition);
