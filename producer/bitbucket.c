@@ -41,11 +41,6 @@ static enum event_kind change_kind(bool is_tag, const cJSON *old, const cJSON *n
     return old != NULL ? EVENT_TAG_MOVED : EVENT_TAG_CREATED;
 }
 
-static char *text_copy_or_null(const char *text)
-{
-    return text != NULL && text[0] != '\0' ? text_copy(text) : NULL;
-}
-
 static void change_fill(const struct push *push, const cJSON *change, bool is_tag, const char *name,
                         struct event *event)
 {

@@ -39,12 +39,3 @@ void changes_clear(struct changes *changes)
     free(changes->items.items);
     *changes = (struct changes){0};
 }
-
-char *text_lower(const char *text)
-{
-    char *lower = text_copy(text);
-    for (char *at = lower; *at != '\0'; at++) {
-        *at = (char)tolower((unsigned char)*at);
-    }
-    return lower;
-}

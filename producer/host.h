@@ -40,4 +40,3 @@ const char *host_header(const struct host_headers *headers, const char *name);
 void changes_add(struct changes *changes, struct event *event);
 void changes_ignore(struct changes *changes, const char *reason);
 void changes_clear(struct changes *changes);
-char *text_lower(const char *text); /* ASCII; the caller frees it */

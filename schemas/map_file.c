@@ -2,8 +2,6 @@
 
 #include "schemas/json.h"
 
-#include <ctype.h>
-
 enum { MAP_FILE_MAXIMUM_BYTES = 64 * 1024 * 1024 };
 
 bool accounts_have(const struct texts *accounts, const char *account)
@@ -30,17 +28,10 @@ static bool account_add(struct texts *accounts, const char *account, struct erro
 
 bool accounts_parse(const char *text, struct texts *accounts, struct error *err)
 {
-    AUTO(text) char *copy = text_copy(text);
-    char *rest = copy;
-    for (char *item; (item = strsep(&rest, ",")) != NULL;) {
-        while (isspace((unsigned char)*item)) {
-            item++;
-        }
-        size_t length = strlen(item);
-        while (length > 0 && isspace((unsigned char)item[length - 1])) {
-            item[--length] = '\0';
-        }
-        if (length > 0 && !account_add(accounts, item, err)) {
+    struct slice rest = slice_of(text);
+    for (struct slice item; slice_next_item(&rest, &item);) {
+        AUTO(text) char *account = slice_copy(item);
+        if (!account_add(accounts, account, err)) {
             return false;
         }
     }

@@ -71,11 +71,6 @@ static const struct job_copy *delivery_rule(const struct delivery *delivery)
 
 /* --- the result --- */
 
-static char *text_copy_or_null(const char *text)
-{
-    return text != NULL && text[0] != '\0' ? text_copy(text) : NULL;
-}
-
 static struct result *result_new(const struct job *job, int outcome, const char *reason)
 {
     struct result *result = memory_zeroed(1, sizeof(*result));

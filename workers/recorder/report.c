@@ -5,7 +5,6 @@
 #include "workers/common/kafka/reader.h"
 #include "workers/recorder/record.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -193,15 +192,6 @@ static void waiting_auto(struct waiting *waiting)
     free(waiting->commit);
 }
 
-static char *lower_copy(const char *text)
-{
-    char *copy = text_copy(text);
-    for (char *at = copy; *at != '\0'; at++) {
-        *at = (char)tolower((unsigned char)*at);
-    }
-    return copy;
-}
-
 static char *full_ref(const char *ref)
 {
     if (text_starts_with(ref, "branch/")) {
@@ -310,9 +300,9 @@ static int wait_run(const struct command_line *line)
             return command_usage(line, "\"%s\" %s", waiting.deployment, check_deployment(waiting.deployment));
         }
     } else if (line->argument_count == 0 && repository != NULL && ref != NULL && commit != NULL) {
-        waiting.repository = lower_copy(repository);
+        waiting.repository = text_lower(repository);
         waiting.ref = full_ref(ref);
-        waiting.commit = lower_copy(commit);
+        waiting.commit = text_lower(commit);
     } else {
         return command_usage(line, "name a deployment, or --repository, --ref and --commit");
     }

@@ -136,11 +136,6 @@ static void steps_apply(const struct ref_state *state, const struct event *event
     }
 }
 
-static char *text_copy_or_null(const char *text)
-{
-    return text != NULL ? text_copy(text) : NULL;
-}
-
 struct ref_state *order_apply(const struct ref_state *state, const struct event *event, const char *event_id,
                               enum order order)
 {

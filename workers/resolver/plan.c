@@ -413,11 +413,6 @@ char *plan_location(const struct plan *plan, const char *repository, const char 
     return slice_copy(buffer_slice(&location));
 }
 
-static char *text_copy_or_null(const char *text)
-{
-    return text != NULL && text[0] != '\0' ? text_copy(text) : NULL;
-}
-
 /* The account may use another bucket than the config names. */
 static char *account_bucket_name(const struct account *directory, char *bucket)
 {

@@ -91,11 +91,6 @@ struct decision {
     const char *event_id;
 };
 
-static char *text_copy_or_null(const char *text)
-{
-    return text != NULL && text[0] != '\0' ? text_copy(text) : NULL;
-}
-
 static struct deployment *deployment_new(const struct decision *decision, const struct ref_state *state,
                                          const char *commit, const char *build, enum deployment_outcome outcome)
 {

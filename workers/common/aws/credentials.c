@@ -9,11 +9,6 @@
 
 enum { PROFILE_FILE_MAXIMUM_BYTES = 4 * 1024 * 1024 };
 
-static char *text_copy_or_null(const char *text)
-{
-    return text != NULL && text[0] != '\0' ? text_copy(text) : NULL;
-}
-
 struct credentials *credentials_new(const char *access_key, const char *secret_key, const char *session_token,
                                     int64_t expires_wall_ms, const char *origin)
 {

@@ -34,18 +34,6 @@ void profiles_free(struct profiles *profiles)
     }
 }
 
-static struct slice slice_trim(struct slice text)
-{
-    while (text.len > 0 && isspace((unsigned char)text.ptr[0])) {
-        text.ptr++;
-        text.len--;
-    }
-    while (text.len > 0 && isspace((unsigned char)text.ptr[text.len - 1])) {
-        text.len--;
-    }
-    return text;
-}
-
 /* "value # comment": a comment begins behind a blank. */
 static struct slice without_comment(struct slice text)
 {

@@ -58,11 +58,6 @@ struct roles {
     struct roles_statistics statistics;
 };
 
-static char *text_copy_or_null(const char *text)
-{
-    return text != NULL ? text_copy(text) : NULL;
-}
-
 struct roles *roles_new(struct aws_client *client, const struct roles_settings *settings)
 {
     struct roles *roles = memory_zeroed(1, sizeof(*roles));

@@ -101,11 +101,6 @@ const struct s3_object *s3_listing_find(const struct s3_listing *listing, const 
                : NULL;
 }
 
-static char *text_copy_or_null(const char *text)
-{
-    return text != NULL ? text_copy(text) : NULL;
-}
-
 /* "/key", encoded. */
 static void path_of_key(const char *key, struct buffer *path)
 {

@@ -82,6 +82,20 @@ char *text_copy(const char *text)
     return copy;
 }
 
+char *text_copy_or_null(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text_copy(text) : NULL;
+}
+
+char *text_lower(const char *text)
+{
+    char *lower = text_copy(text);
+    for (char *at = lower; *at != '\0'; at++) {
+        *at = (char)(*at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
+    }
+    return lower;
+}
+
 char *text_format(const char *format, ...)
 {
     va_list arguments;

@@ -40,4 +40,6 @@ _Noreturn void error_out_of_memory(void);
 void *memory_zeroed(size_t count, size_t size_bytes) __attribute__((malloc, returns_nonnull));
 void *memory_resized(void *block, size_t size_bytes) __attribute__((returns_nonnull));
 char *text_copy(const char *text) __attribute__((malloc, returns_nonnull, nonnull));
+char *text_copy_or_null(const char *text) __attribute__((malloc)); /* NULL for NULL and for an empty text */
+char *text_lower(const char *text) __attribute__((malloc, returns_nonnull, nonnull)); /* a copy; ASCII letters only */
 char *text_format(const char *format, ...) FORMAT(1) __attribute__((malloc, returns_nonnull));

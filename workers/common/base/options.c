@@ -147,23 +147,13 @@ static bool setting_from_boolean(struct setting *setting, const char *text, cons
 static void setting_from_list(struct setting *setting, const char *text)
 {
     items_free(setting);
-    AUTO(text) char *copy = text_copy(text);
-    char *rest = copy;
-    for (char *item; (item = strsep(&rest, ",")) != NULL;) {
-        while (isspace((unsigned char)*item)) {
-            item++;
-        }
-        size_t length = strlen(item);
-        while (length > 0 && isspace((unsigned char)item[length - 1])) {
-            item[--length] = '\0';
-        }
-        if (length > 0) {
-            items_add(setting, item);
-        }
+    struct slice rest = slice_of(text);
+    for (struct slice item; slice_next_item(&rest, &item);) {
+        setting->items = memory_resized((void *)setting->items, (setting->item_count + 1) * sizeof(char *));
+        setting->items[setting->item_count++] = slice_copy(item);
     }
 }
 
-/* A value given as text: from the environment, from --set, or a string in the file. */
 /* "a=1,b=2": over the pairs that are there already, since the last one of a name counts. A piece without "=" belongs to
  * the value before it. */
 static bool setting_from_pairs(struct setting *setting, const char *text, const struct origin *origin)
@@ -190,6 +180,7 @@ static bool setting_from_pairs(struct setting *setting, const char *text, const 
     return true;
 }
 
+/* A value given as text: from the environment, from --set, or a string in the file. */
 static bool setting_from_text(struct setting *setting, const char *text, const struct origin *origin)
 {
     const struct option *row = setting->row;

@@ -40,6 +40,36 @@ static inline bool text_starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+/* Without the white space around it. */
+static inline struct slice slice_trim(struct slice slice)
+{
+    static const char blanks[] = {' ', '\t', '\r', '\n', '\v', '\f'};
+    while (slice.len > 0 && memchr(blanks, slice.ptr[0], sizeof(blanks)) != NULL) {
+        slice = slice_from(slice.ptr + 1, slice.len - 1);
+    }
+    while (slice.len > 0 && memchr(blanks, slice.ptr[slice.len - 1], sizeof(blanks)) != NULL) {
+        slice.len--;
+    }
+    return slice;
+}
+
+/* Takes the next piece off a list such as "a, b,,c": without the white space around it, empty pieces left out. False at
+ * the end. */
+static inline bool slice_next_item(struct slice *rest, struct slice *ret_item)
+{
+    while (rest->len > 0) {
+        const char *comma = (const char *)memchr(rest->ptr, ',', rest->len);
+        size_t taken = comma != NULL ? (size_t)(comma - rest->ptr) : rest->len;
+        struct slice item = slice_trim(slice_from(rest->ptr, taken));
+        *rest = slice_from(rest->ptr + taken + (comma != NULL), rest->len - taken - (comma != NULL));
+        if (item.len > 0) {
+            *ret_item = item;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A copy ended by NUL; the caller frees it. */
 static inline char *slice_copy(struct slice slice)
 {
