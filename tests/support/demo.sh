@@ -50,6 +50,7 @@ bold "1. A stand-in for AWS: S3 and STS of one main account and four tenants (mo
 "$python" tests/support/demo_aws.py serve "$folder/aws" >"$folder/aws.log" 2>&1 &
 started+=($!)
 await 30 ready "$folder/aws/ready"
+# shellcheck source=/dev/null
 . "$folder/aws/environment"
 echo "  $AWS_ENDPOINT_URL_S3; main account $main, tenants 222222222222 333333333333 444444444444 555555555555"
 echo "  555555555555 has lost its artifact bucket, to see what happens then"
@@ -68,7 +69,8 @@ C
 started+=($!)
 await 20 '^broker ' "$folder/local"
 sed 's/^/  /' "$folder/local"
-export TAGFLEET_KAFKA_BROKERS=$(sed -n 's/^broker //p' "$folder/local")
+TAGFLEET_KAFKA_BROKERS=$(sed -n 's/^broker //p' "$folder/local")
+export TAGFLEET_KAFKA_BROKERS
 for role in producer resolver copier; do await 30 "role=$role msg=ready" "$folder/fleet.log"; done
 port=$(sed -n 's/.*role=producer msg=ready port=\([0-9]*\).*/\1/p' "$folder/fleet.log")
 

@@ -9,10 +9,10 @@ mkdir -p "$tools"
 exec 9>"$tools/.lock"
 flock 9
 
-build_packages="build-essential pkg-config librdkafka-dev libcurl4-openssl-dev libcjson-dev libconfig-dev libssl-dev
-  libmicrohttpd-dev libexpat1-dev"
-demo_packages="python3-venv curl openssl"
-test_packages="libcmocka-dev kcat clang clang-format clang-tidy cppcheck valgrind libclang-rt-14-dev python3-venv"
+build_packages=(build-essential pkg-config librdkafka-dev libcurl4-openssl-dev libcjson-dev libconfig-dev libssl-dev
+  libmicrohttpd-dev libexpat1-dev)
+demo_packages=(python3-venv curl openssl)
+test_packages=(shellcheck libcmocka-dev kcat clang clang-format clang-tidy cppcheck valgrind libclang-rt-14-dev python3-venv)
 kafka_versions="3.9.2 4.3.1"
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
@@ -86,17 +86,17 @@ install_go_tool() { # MODULE
   try_thrice env GOBIN="$tools/bin" GOFLAGS=-modcacherw "$(go_program)" install "$1"
 }
 
-build_deps() { install_packages $build_packages; }
+build_deps() { install_packages "${build_packages[@]}"; }
 
 demo_deps() {
   build_deps
-  install_packages $demo_packages
+  install_packages "${demo_packages[@]}"
   stamped demo-python "$(md5sum <$support/requirements-demo.txt)" install_venv "$tools/demo-venv" $support/requirements-demo.txt
 }
 
 test_deps() {
   build_deps
-  install_packages $test_packages
+  install_packages "${test_packages[@]}"
   local java=()
   command -v java >/dev/null || java+=(openjdk-17-jre-headless)
   command -v mvn >/dev/null || java+=(maven)

@@ -2,16 +2,17 @@
 # Rules that a tool can hold. Each check prints its name and what it found; the exit status is the number that failed.
 #   lint.sh            all of them        lint.sh layers options ...    some
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 jobs=$(nproc)
 # The tests and fuzzers are held to the format and the banned calls, too; the analysers read the product.
 product=$(git ls-files --cached --others --exclude-standard -- 'workers/*.c' 'schemas/*.c' 'producer/*.c')
 headers=$(git ls-files --cached --others --exclude-standard -- 'workers/*.h' 'schemas/*.h' 'producer/*.h')
 tests=$(git ls-files --cached --others --exclude-standard -- 'tests/*.c' 'tests/*.h')
 flags="-std=gnu17 -D_GNU_SOURCE -I."
-all_checks="format headers layers includes banned options docs shell python gcc cppcheck tidy"
+checks=("$@")
+[ $# -gt 0 ] || checks=(format headers layers includes banned options docs shell python gcc cppcheck tidy)
 
-format() { # shellcheck disable=SC2086
+format() {
   clang-format --dry-run -Werror $product $headers $tests 2>&1 | grep -E 'error:' | sed 's/ error: code should.*//'
 }
 
@@ -50,7 +51,6 @@ layers() {
 # A library that we wrap is included in one place.
 includes() {
   only() { # PATTERN ALLOWED-FILES-PATTERN
-    # shellcheck disable=SC2086
     grep -nE "#include <$1" $product $headers | grep -vE "^($2):" | sed "s|\$|  (allowed only in $2)|"
   }
   only 'librdkafka/' 'workers/common/kafka/[a-z_]+\.[ch]'
@@ -61,16 +61,13 @@ includes() {
   only 'sqlite3' 'workers/recorder/[a-z_]+\.c'
   only 'cjson/' 'schemas/json\.h'
   # cJSON is for codecs: the messages, and one file per git host.
-  # shellcheck disable=SC2086
   grep -nE '#include "schemas/json\.h"' $product $headers | grep -vE '^(schemas/|producer/[a-z]+\.c)'
 }
 
 # Unbounded, locale-bound or shell-bound; and allocation that may return NULL, outside of error.c which ends it.
 banned() {
-  # shellcheck disable=SC2086
   grep -nE '\b(gets|strcpy|strcat|stpcpy|sprintf|vsprintf|strtok|strncpy|strncat|sscanf|scanf|atoi|atol|atoll|atof|alloca|system|popen|tmpnam|mktemp|gethostbyname|asctime|ctime|localtime|gmtime|rand|srand|setlocale)\(' \
     $product $headers $tests
-  # shellcheck disable=SC2086
   grep -nE '\b(malloc|calloc|realloc|strdup|strndup|asprintf|vasprintf)\(' $product $headers |
     grep -v '^workers/common/base/error\.c:'
 }
@@ -82,10 +79,10 @@ options() {
     block=$(sed -n "/^${name%%.*}\b/,/^[)}];/p" config/tagfleet.cfg)
     grep -qE "(^|[ ({])${name##*.} = " <<<"$block" || echo "not in config/tagfleet.cfg: $name"
   done
-  build/tagfleet config check --config config/tagfleet.cfg 2>&1 >/dev/null
+  { build/tagfleet config check --config config/tagfleet.cfg >/dev/null; } 2>&1
   uncommented=$(mktemp)
   sed -E 's/^( *)# ( *([a-z0-9_]+ = .*;|[{}]))$/\1\2/' config/tagfleet.cfg >"$uncommented"
-  build/tagfleet config check --config "$uncommented" 2>&1 >/dev/null | grep -v 'secret' | sed "s|^$uncommented|config/tagfleet.cfg, uncommented|"
+  { build/tagfleet config check --config "$uncommented" >/dev/null; } 2>&1 | grep -v 'secret' | sed "s|^$uncommented|config/tagfleet.cfg, uncommented|"
   rm -f "$uncommented"
 }
 
@@ -99,17 +96,14 @@ docs() {
     [ -e "$path" ] || echo "README.md: there is no $path"
   done
   grep -oE '`tagfleet [a-z]+( [a-z]+)?' README.md | sed 's/`tagfleet //' | sort -u | while read -r command; do
-    # shellcheck disable=SC2086
     build/tagfleet $command --help >/dev/null 2>&1 || build/tagfleet ${command%% *} --help >/dev/null 2>&1 ||
       echo "README.md: there is no command \"tagfleet $command\""
   done
 }
 
-shell() { # shellcheck disable=SC2046
-  shellcheck -x $(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run) 2>&1
-}
+shell() { git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run | xargs shellcheck -x -S warning 2>&1; }
 
-python() { build/tools/venv/bin/python -m pyflakes $(git ls-files --cached --others --exclude-standard -- '*.py') 2>&1; }
+python() { git ls-files --cached --others --exclude-standard -- '*.py' | xargs build/tools/venv/bin/python -m pyflakes 2>&1; }
 
 gcc_analyzer() {
   echo "$product" | xargs -P"$jobs" -I{} sh -c \
@@ -127,7 +121,7 @@ tidy() {
 }
 
 failed=0
-for check in ${*:-$all_checks}; do
+for check in "${checks[@]}"; do
   run=$check
   [ "$check" = gcc ] && run=gcc_analyzer
   [ "$check" = cppcheck ] && run=cppcheck_all

@@ -4,13 +4,14 @@
 #   run_tests.sh                     all stages
 #   run_tests.sh unit integration    some
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 unset "${!AWS_@}" "${!TAGFLEET_@}" "${!CODEBUILD_@}"
 log_folder=build/log
 mkdir -p "$log_folder"
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
-all_stages="lint unit replay asan tsan memcheck fuzz integration integration_asan demo"
+stages=("$@")
+[ $# -gt 0 ] || stages=(lint unit replay asan tsan memcheck fuzz integration integration_asan demo)
 fuzz_seconds=${FUZZ_SECONDS:-3}
 
 build() { make --no-print-directory -s -j"$jobs" CI=1 "$@"; }
@@ -48,7 +49,7 @@ count() { # STAGE LOG
   esac
 }
 
-for stage in ${*:-$all_stages}; do
+for stage in "${stages[@]}"; do
   log=$log_folder/$stage.log
   began=$SECONDS
   code=0
