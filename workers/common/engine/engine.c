@@ -7,10 +7,9 @@
 #include <stdlib.h>
 
 enum {
-    POLL_BATCH = 2000,         /* messages admitted per turn */
-    TAKE_BATCH = 500,          /* tasks started per turn */
-    LEDGER_MAXIMUM = 10000,    /* messages of one partition behind its oldest unsettled one */
-    SEND_TASKS_MAXIMUM = 5000, /* tasks per transaction */
+    POLL_BATCH = 2000,      /* messages admitted per turn */
+    TAKE_BATCH = 500,       /* tasks started per turn */
+    LEDGER_MAXIMUM = 10000, /* messages of one partition behind its oldest unsettled one */
     OUTPUT_BYTES_MAXIMUM = 64 * 1024 * 1024,
     COMMITTED_TIMEOUT_MS = 300,
     RESTORE_PAUSE_MS = 100, /* before the committed offsets are asked for again */
@@ -30,8 +29,6 @@ static struct partition *engine_partition(const struct engine *engine, int32_t n
     return NULL;
 }
 
-/* --- tasks, as the worker sees them --- */
-
 struct loop *engine_loop(struct engine *engine)
 {
     return engine->loop;
@@ -42,137 +39,7 @@ int engine_wake_fd(struct engine *engine)
     return engine->wake_fd;
 }
 
-const struct record *task_record(const struct task *task)
-{
-    return &task->record;
-}
-
-const char *task_topic(const struct task *task)
-{
-    return consumer_topic(task->engine->consumer);
-}
-
-unsigned task_attempt(const struct task *task)
-{
-    return task->attempt;
-}
-
-const struct task *task_behind(const struct task *task)
-{
-    return task->behind;
-}
-
-void *task_work(const struct task *task)
-{
-    return task->work;
-}
-
-void task_set_work(struct task *task, void *work)
-{
-    task->work = work;
-}
-
-void task_emit(struct task *task, struct output *output)
-{
-    output->next = NULL;
-    if (task->last_output != NULL) {
-        task->last_output->next = output;
-    } else {
-        task->first_output = output;
-    }
-    task->last_output = output;
-    task->output_bytes += output_size_bytes(output);
-    task->engine->output_bytes += output_size_bytes(output);
-}
-
-void task_done(struct task *task)
-{
-    struct partition *partition = task->partition;
-    task->state = TASK_FINISHED;
-    task->confirm = CONFIRM_NONE;
-    partition->running_count--;
-    partition->finished_count++;
-    task->engine->running_count--;
-    ledger_find(&partition->ledger, task->record.offset)->mark = LEDGER_CANDIDATE;
-    partition_finish(task);
-    task->engine->counts.done++;
-}
-
-static void task_discard_outputs(struct task *task)
-{
-    task->engine->output_bytes -= task->output_bytes;
-    task_forget_outputs(task);
-}
-
-/* From running or backoff back to waiting at the head of its key. */
-static void task_rewind(struct task *task)
-{
-    struct partition *partition = task->partition;
-    if (task->state == TASK_RUNNING) {
-        partition->running_count--;
-        partition->waiting_count++;
-        task->engine->running_count--;
-    }
-    task->state = TASK_WAITING;
-    task->confirm = CONFIRM_NONE;
-    task_discard_outputs(task);
-}
-
-static void task_backoff_over(void *context)
-{
-    struct task *task = context;
-    task->timer = NULL;
-    task->state = TASK_WAITING;
-    partition_make_ready(task);
-}
-
-void task_retry(struct task *task, int64_t delay_ms)
-{
-    task_rewind(task);
-    task->state = TASK_BACKOFF;
-    task->timer = loop_after(task->engine->loop, delay_ms, task_backoff_over, task);
-    task->engine->counts.retried++;
-}
-
-void task_reject(struct task *task, const char *reason)
-{
-    struct engine *engine = task->engine;
-    AUTO(text) char *copy = text_copy(reason);
-    task_discard_outputs(task);
-    engine->worker->quarantine(engine->state, task, copy);
-    log_event(LOG_WARNING, "message put aside", "topic", task_topic(task), "partition",
-              log_number(task->record.partition), "offset", log_number(task->record.offset), "reason", copy, NULL);
-    engine->counts.rejected++;
-    task_done(task);
-}
-
-void task_confirm(struct task *task, task_confirmed *confirmed)
-{
-    struct engine *engine = task->engine;
-    task->confirmed = confirmed;
-    task->confirm = CONFIRM_ASKED;
-    engine->confirms_asked++;
-}
-
 /* --- dropping --- */
-
-/* Ends whatever the worker does for the task; afterwards it only waits. */
-static void task_stop(struct task *task)
-{
-    struct engine *engine = task->engine;
-    if (task->timer != NULL) {
-        loop_timer_cancel(engine->loop, task->timer);
-        task->timer = NULL;
-    }
-    if (task->state == TASK_RUNNING || task->state == TASK_BACKOFF) {
-        if (engine->worker->cancel != NULL) {
-            engine->worker->cancel(engine->state, task);
-        }
-        task->work = NULL;
-        engine->counts.cancelled++;
-        task_rewind(task);
-    }
-}
 
 static void partition_stop(struct partition *partition)
 {
@@ -186,7 +53,7 @@ static void partition_stop(struct partition *partition)
     partition->last_ready = NULL;
 }
 
-static void engine_remove_partition(struct engine *engine, struct partition *partition)
+void engine_remove_partition(struct engine *engine, struct partition *partition)
 {
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct task *task = ledger_at(&partition->ledger, i)->task;
@@ -460,213 +327,6 @@ static bool engine_start_tasks(struct engine *engine, struct error *err)
         }
     }
     engine->is_awaiting_ready = false;
-    return true;
-}
-
-/* --- the transaction --- */
-
-static bool engine_offsets_are_due(const struct engine *engine, const struct partition *partition)
-{
-    int64_t point = ledger_commit_point(&partition->ledger);
-    return partition->is_restored && point > partition->committed && point > 0 &&
-           clock_monotonic_ms() - engine->committed_at_ms >= IDLE_COMMIT_MS;
-}
-
-static bool partition_has_confirms(const struct partition *partition)
-{
-    for (size_t i = 0; i < partition->ledger.count; i++) {
-        const struct task *task = ledger_at(&partition->ledger, i)->task;
-        if (task != NULL && task->confirm == CONFIRM_ASKED) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool engine_wants_transaction(const struct engine *engine)
-{
-    if (clock_monotonic_ms() < engine->not_before_ms) {
-        return false;
-    }
-    if (engine->confirms_asked > 0) {
-        return true;
-    }
-    for (size_t i = 0; i < engine->partition_count; i++) {
-        const struct partition *partition = engine->partitions[i];
-        if (!partition->is_gone && (partition->finished_count > 0 || engine_offsets_are_due(engine, partition))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Queues the outputs of one chosen task. The local queue is larger than any batch; full means the broker is away. */
-static bool engine_send_task(struct engine *engine, struct task *task)
-{
-    struct error err;
-    for (const struct output *output = task->first_output; output != NULL; output = output->next) {
-        if (!transaction_produce(engine->transaction, output, &err)) {
-            log_event(LOG_WARNING, "output not queued", "reason", err.text, NULL);
-            return false;
-        }
-    }
-    task->state = TASK_SENT;
-    task->partition->finished_count--;
-    task->partition->sent_count++;
-    return true;
-}
-
-static bool engine_send_partition(struct engine *engine, struct partition *partition, size_t *most_tasks)
-{
-    AUTO(buffer) struct buffer metadata;
-    buffer_init(&metadata, 4 * KAFKA_METADATA_MAXIMUM_BYTES);
-    size_t left_out;
-    int64_t offset = ledger_plan(&partition->ledger, *most_tasks, KAFKA_METADATA_MAXIMUM_BYTES, &metadata, &left_out);
-    if (left_out > 0 && !partition->is_map_full) {
-        log_event(LOG_WARNING, "the map of finished work is full: nothing new starts behind the oldest task",
-                  "partition", log_number(partition->number), "offset", log_number(offset), NULL);
-    }
-    partition->is_map_full = left_out > 0;
-    for (size_t i = 0; i < partition->ledger.count; i++) {
-        struct ledger_entry *entry = ledger_at(&partition->ledger, i);
-        struct task *task = entry->task;
-        if (entry->mark == LEDGER_CHOSEN) {
-            if (!engine_send_task(engine, task)) {
-                return false;
-            }
-            (*most_tasks)--;
-        } else if (task != NULL && task->confirm == CONFIRM_ASKED) {
-            task->confirm = CONFIRM_SENT;
-        }
-    }
-    if (offset >= 0) {
-        transaction_offset(engine->transaction, engine->consumer, partition->number, offset, metadata.ptr);
-        partition->sending = offset;
-    }
-    return true;
-}
-
-static void engine_begin_transaction(struct engine *engine)
-{
-    transaction_begin(engine->transaction);
-    engine->confirms_asked = 0;
-    size_t most_tasks = SEND_TASKS_MAXIMUM;
-    for (size_t i = 0; i < engine->partition_count && most_tasks > 0; i++) {
-        struct partition *partition = engine->partitions[i];
-        partition->sending = -1;
-        bool has_confirms = partition_has_confirms(partition);
-        if (partition->is_gone || !partition->is_restored ||
-            (partition->finished_count == 0 && !has_confirms && !engine_offsets_are_due(engine, partition))) {
-            continue;
-        }
-        if (!engine_send_partition(engine, partition, &most_tasks)) {
-            transaction_abort(engine->transaction);
-            return;
-        }
-    }
-    engine->sent_at_ms = clock_monotonic_ms();
-    transaction_finish(engine->transaction, engine->consumer);
-}
-
-static void engine_answer_confirms(struct engine *engine, enum confirm_state which)
-{
-    for (size_t i = 0; i < engine->partition_count; i++) {
-        struct partition *partition = engine->partitions[i];
-        for (size_t k = 0; k < partition->ledger.count && !partition->is_gone; k++) {
-            struct task *task = ledger_at(&partition->ledger, k)->task;
-            if (task != NULL && task->confirm == which) {
-                task->confirm = CONFIRM_NONE;
-                task->confirmed(engine->state, task);
-            }
-        }
-    }
-}
-
-static void partition_settle(struct engine *engine, struct partition *partition)
-{
-    for (size_t i = 0; i < partition->ledger.count; i++) {
-        struct ledger_entry *entry = ledger_at(&partition->ledger, i);
-        if (entry->mark == LEDGER_CHOSEN) {
-            struct task *task = entry->task;
-            engine->output_bytes -= task->output_bytes;
-            task_free(task);
-            partition->sent_count--;
-            engine->counts.settled++;
-        }
-    }
-    ledger_settle(&partition->ledger);
-    if (partition->sending >= 0) {
-        partition->committed = partition->sending;
-    }
-}
-
-static void partition_unsend(struct partition *partition)
-{
-    for (size_t i = 0; i < partition->ledger.count; i++) {
-        struct ledger_entry *entry = ledger_at(&partition->ledger, i);
-        struct task *task = entry->task;
-        if (entry->mark == LEDGER_CHOSEN && task->state == TASK_SENT) {
-            task->state = TASK_FINISHED;
-            partition->sent_count--;
-            partition->finished_count++;
-        } else if (task != NULL && task->confirm == CONFIRM_SENT) {
-            task->confirm = CONFIRM_ASKED;
-            task->engine->confirms_asked++;
-        }
-    }
-    ledger_unplan(&partition->ledger);
-}
-
-static void engine_end_transaction(struct engine *engine, bool is_committed)
-{
-    for (size_t i = engine->partition_count; i-- > 0;) {
-        struct partition *partition = engine->partitions[i];
-        if (is_committed) {
-            partition_settle(engine, partition);
-        } else {
-            partition_unsend(partition);
-        }
-        if (partition->is_gone) {
-            engine_remove_partition(engine, partition);
-        }
-    }
-    if (is_committed) {
-        engine->committed_at_ms = clock_monotonic_ms();
-        engine->counts.commits++;
-        return;
-    }
-    engine->not_before_ms = clock_monotonic_ms() + ABORT_PAUSE_MS;
-    engine->counts.aborts++;
-    log_event(LOG_INFO, "transaction aborted, its outputs are sent again", "reason",
-              transaction_error(engine->transaction)->text, NULL);
-}
-
-static bool engine_advance_transaction(struct engine *engine, struct error *err)
-{
-    if (engine->confirms_asked > 0 && clock_monotonic_ms() - engine->confirmed_at_ms < CONFIRM_FRESH_MS) {
-        engine->confirms_asked = 0;
-        engine_answer_confirms(engine, CONFIRM_ASKED);
-    }
-    enum transaction_state before = transaction_state(engine->transaction);
-    if ((before == TRANSACTION_IDLE || before == TRANSACTION_COMMITTED || before == TRANSACTION_ABORTED) &&
-        engine_wants_transaction(engine)) {
-        engine_begin_transaction(engine);
-        before = transaction_state(engine->transaction);
-    }
-    enum transaction_state after = transaction_advance(engine->transaction);
-    if (before == TRANSACTION_SENDING && after == TRANSACTION_COMMITTING) {
-        /* The broker has accepted the offsets: when they were sent, this process was a member of the group. */
-        engine->confirmed_at_ms = engine->sent_at_ms;
-        engine_answer_confirms(engine, CONFIRM_SENT);
-    }
-    if (after == TRANSACTION_COMMITTED && before != TRANSACTION_COMMITTED) {
-        engine_end_transaction(engine, true);
-    } else if (after == TRANSACTION_ABORTED && before != TRANSACTION_ABORTED) {
-        engine_end_transaction(engine, false);
-    } else if (after == TRANSACTION_FENCED) {
-        return error_set(err, ERROR_RETRY, "the transactional producer is over: %s",
-                         transaction_error(engine->transaction)->text);
-    }
     return true;
 }
 

@@ -1,6 +1,9 @@
 /*
  * Inside of the engine: one membership in a consumer group, turn by turn. Workers include worker.h only.
  *
+ * engine.c is the turn and the group, task.c what a worker calls, partition.c and ledger.c what is known of the
+ * messages, settle.c the way of finished tasks through a transaction.
+ *
  * A turn, in this order: wait for anything; look at the clock (a stall drops everything); timers and HTTP; signals;
  * messages in; tasks out; one step of the transaction; revoked partitions. All on one thread.
  *
@@ -60,6 +63,14 @@ struct engine {
     int64_t restore_not_before_ms; /* of the next question for committed offsets */
     struct engine_counts counts;
 };
+
+/* From finished to settled (settle.c). Is there anything to commit, or to confirm? */
+bool engine_wants_transaction(const struct engine *engine);
+/* Begins a transaction when one is wanted, and takes up what has become of the one under way. False as engine_turn. */
+bool engine_advance_transaction(struct engine *engine, struct error *err) MUST_CHECK;
+
+/* Forgets a partition of which nothing runs and nothing is sent. */
+void engine_remove_partition(struct engine *engine, struct partition *partition);
 
 /* One turn. False: this membership is over; ERROR_RETRY asks for a new one, ERROR_FATAL ends the process. */
 bool engine_turn(struct engine *engine, struct error *err) MUST_CHECK;

@@ -86,6 +86,9 @@ void partition_make_ready(struct task *task);
 /* The task has finished: the next of its key may run. */
 void partition_finish(struct task *task);
 
+/* Ends whatever the worker does for the task; afterwards it only waits. */
+void task_stop(struct task *task);
+
 /* The task is settled or dropped: frees it. */
 void task_free(struct task *task);
 void task_forget_outputs(struct task *task);

@@ -1,0 +1,134 @@
+#include "workers/common/engine/task.h"
+
+#include "workers/common/base/auto.h"
+#include "workers/common/base/log.h"
+#include "workers/common/engine/engine.h"
+
+const struct record *task_record(const struct task *task)
+{
+    return &task->record;
+}
+
+const char *task_topic(const struct task *task)
+{
+    return consumer_topic(task->engine->consumer);
+}
+
+unsigned task_attempt(const struct task *task)
+{
+    return task->attempt;
+}
+
+const struct task *task_behind(const struct task *task)
+{
+    return task->behind;
+}
+
+void *task_work(const struct task *task)
+{
+    return task->work;
+}
+
+void task_set_work(struct task *task, void *work)
+{
+    task->work = work;
+}
+
+void task_emit(struct task *task, struct output *output)
+{
+    output->next = NULL;
+    if (task->last_output != NULL) {
+        task->last_output->next = output;
+    } else {
+        task->first_output = output;
+    }
+    task->last_output = output;
+    task->output_bytes += output_size_bytes(output);
+    task->engine->output_bytes += output_size_bytes(output);
+}
+
+void task_done(struct task *task)
+{
+    struct partition *partition = task->partition;
+    task->state = TASK_FINISHED;
+    task->confirm = CONFIRM_NONE;
+    partition->running_count--;
+    partition->finished_count++;
+    task->engine->running_count--;
+    ledger_find(&partition->ledger, task->record.offset)->mark = LEDGER_CANDIDATE;
+    partition_finish(task);
+    task->engine->counts.done++;
+}
+
+static void task_discard_outputs(struct task *task)
+{
+    task->engine->output_bytes -= task->output_bytes;
+    task_forget_outputs(task);
+}
+
+/* From running or backoff back to waiting at the head of its key. */
+static void task_rewind(struct task *task)
+{
+    struct partition *partition = task->partition;
+    if (task->state == TASK_RUNNING) {
+        partition->running_count--;
+        partition->waiting_count++;
+        task->engine->running_count--;
+    }
+    task->state = TASK_WAITING;
+    task->confirm = CONFIRM_NONE;
+    task_discard_outputs(task);
+}
+
+static void task_backoff_over(void *context)
+{
+    struct task *task = context;
+    task->timer = NULL;
+    task->state = TASK_WAITING;
+    partition_make_ready(task);
+}
+
+void task_retry(struct task *task, int64_t delay_ms)
+{
+    task_rewind(task);
+    task->state = TASK_BACKOFF;
+    task->timer = loop_after(task->engine->loop, delay_ms, task_backoff_over, task);
+    task->engine->counts.retried++;
+}
+
+void task_reject(struct task *task, const char *reason)
+{
+    struct engine *engine = task->engine;
+    AUTO(text) char *copy = text_copy(reason);
+    task_discard_outputs(task);
+    engine->worker->quarantine(engine->state, task, copy);
+    log_event(LOG_WARNING, "message put aside", "topic", task_topic(task), "partition",
+              log_number(task->record.partition), "offset", log_number(task->record.offset), "reason", copy, NULL);
+    engine->counts.rejected++;
+    task_done(task);
+}
+
+void task_confirm(struct task *task, task_confirmed *confirmed)
+{
+    struct engine *engine = task->engine;
+    task->confirmed = confirmed;
+    task->confirm = CONFIRM_ASKED;
+    engine->confirms_asked++;
+}
+
+void task_stop(struct task *task)
+{
+    struct engine *engine = task->engine;
+    if (task->timer != NULL) {
+        loop_timer_cancel(engine->loop, task->timer);
+        task->timer = NULL;
+    }
+    if (task->state == TASK_RUNNING || task->state == TASK_BACKOFF) {
+        if (engine->worker->cancel != NULL) {
+            engine->worker->cancel(engine->state, task);
+        }
+        task->work = NULL;
+        engine->counts.cancelled++;
+        task_rewind(task);
+    }
+}
