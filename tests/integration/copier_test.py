@@ -15,7 +15,8 @@ def watched(broker, make_fleet, new_account):
     """A fleet whose copier sees the store through a proxy: watched(store, fault) -> fleet, account, proxy."""
     proxies = []
 
-    def make(store, fault=None, accounts=1, settings=(), external_id=None):
+    def make(store, fault=None, accounts=1, settings=(), external_id=None,
+             settings_of_copier=("copier.retry_for=20s",)):
         fleet = make_fleet(broker, store)
         names = [new_account() for _ in range(accounts)]
         for account in names:
@@ -24,7 +25,7 @@ def watched(broker, make_fleet, new_account):
         proxy = Proxy(store.url, fault)
         proxies.append(proxy)
         fleet.start("resolver", *[word for one in settings for word in ("--set", one)])
-        fleet.start("copier", env={"AWS_ENDPOINT_URL_S3": proxy.url}, *["--set", "copier.retry_for=20s"])
+        fleet.start("copier", *[word for one in settings_of_copier for word in ("--set", one)], env={"AWS_ENDPOINT_URL_S3": proxy.url})
         return fleet, names, proxy
 
     yield make
@@ -131,6 +132,18 @@ def test_a_large_object_is_copied_by_the_store_and_not_through_the_copier(watche
     assert versitygw.objects(f"frontend-{account}", account) == {"big.bin": large}
     assert sum(len(one.body) for one in proxy.requests) == 0
     assert lines[0]["bytes"] >= len(large)
+
+
+def test_a_large_copy_gets_the_time_its_size_needs(watched, versitygw):
+    # Both copies are answered after six seconds; two seconds are all that a job is tried without getting on.
+    def slow(request):
+        return 6 if request.is_copy and request.key in ("big.bin", "small.bin") else None
+    fleet, (account,), proxy = watched(versitygw, slow, settings_of_copier=["copier.retry_for=2s"])
+    lines, code = deploy(fleet, f"slow-{account}", {"big.bin": bytes(128 << 20)})
+    assert code == 0 and lines[0]["outcome"] == "succeeded", lines
+    assert [one.key for one in proxy.copies()].count("big.bin") == 1
+    lines, code = deploy(fleet, f"slower-{account}", {"small.bin": b"small"}, commit="%040x" % 0xc0b1e6)
+    assert code == 1 and "small.bin" in lines[0]["reason"], lines
 
 
 def test_content_type_and_metadata_come_along(watched, versitygw):

@@ -16,6 +16,7 @@ enum {
     /* One round of work; beyond it the job backs off, with fresh credentials and listings. */
     ROUND_MS = 120000,
     EXPIRED_TOKENS_MAXIMUM = 3,
+    COPY_BYTES_PER_MS = 10000, /* the slowest copy within the store that is waited for: 10 MB/s */
 };
 
 static const char source_name[] = "tagfleet/copier";
@@ -42,7 +43,7 @@ struct delivery {
     struct job *job;
     enum delivery_state state;
     int64_t started_wall_ms;
-    int64_t give_up_at_ms;          /* monotonic: end of retry_for */
+    int64_t give_up_at_ms;          /* monotonic: end of retry_for, counted from the last object that got there */
     int64_t artifact_give_up_at_ms; /* monotonic: end of artifact_wait */
     unsigned polls;                 /* for an artifact that was not there */
     unsigned attempts;
@@ -221,6 +222,14 @@ static int64_t delivery_round_deadline(const struct delivery *delivery)
     return round_ms < delivery->give_up_at_ms ? round_ms : delivery->give_up_at_ms;
 }
 
+/* S3 answers a copy when it is done: a large object gets the time it needs, even beyond the round. */
+static int64_t delivery_copy_deadline(const struct delivery *delivery, int64_t size_bytes)
+{
+    int64_t round_ms = delivery_round_deadline(delivery);
+    int64_t by_size_ms = clock_monotonic_ms() + size_bytes / COPY_BYTES_PER_MS;
+    return by_size_ms > round_ms ? by_size_ms : round_ms;
+}
+
 static struct role_request delivery_role(const struct job *job)
 {
     bool is_profile = job->credentials == JOB_PROFILE;
@@ -287,6 +296,7 @@ static void delivery_copied(void *context, const struct s3_copy_result *copied)
     }
     slot->object->is_done = true;
     delivery->has_written = true;
+    delivery->give_up_at_ms = clock_monotonic_ms() + delivery->shared->retry_for_ms;
     slot->object->etag = text_copy(copied->etag);
     slot->object->version = text_copy_or_null(copied->version_id);
     if (delivery->is_ending) {
@@ -307,7 +317,7 @@ static void delivery_copy_start(struct delivery *delivery, struct copying *slot,
         .target = {object->rule->target_bucket, job->region, job->account},
         .target_key = object->target_key,
         .credentials = delivery->credentials,
-        .deadline_ms = delivery_round_deadline(delivery),
+        .deadline_ms = delivery_copy_deadline(delivery, object->size_bytes),
     };
     slot->object = object;
     slot->call = s3_copy_object(delivery->shared->client, &request, delivery_copied, slot);
