@@ -20,11 +20,12 @@ struct ref_state {
     char *ref;
     char *commit;         /* where it points; absent while deleted */
     int64_t committed_ms; /* when that commit was made, as the commit says; 0: not known */
-    int64_t generation;   /* counts up when a deleted ref is created again; part of the deployment id */
-    bool waiting;         /* the commit was pushed, its build is not published yet */
-    char *deployment;     /* the last deployment of this ref */
-    char *build;          /* the build it was of */
-    struct groups steps;  /* of struct ref_step, oldest first */
+    int64_t
+        generation;   /* counts up when the ref is created again or comes back to a commit; part of the deployment id */
+    bool waiting;     /* the commit was pushed, its build is not published yet */
+    char *deployment; /* the last deployment of this ref */
+    char *build;      /* the build it was of */
+    struct groups steps; /* of struct ref_step, oldest first */
 };
 
 extern const struct codec ref_state_codec;

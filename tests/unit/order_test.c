@@ -108,8 +108,10 @@ static void a_rollback_is_the_next_event_and_works_twice(void **unused)
     AUTO(ref_state) struct ref_state *state = NULL;
     (void)happens(&state, &(struct change){NULL, a, .delivery = "1"});
     (void)happens(&state, &(struct change){a, b, .delivery = "2"});
+    int64_t first = state->generation;
     assert_int_equal(happens(&state, &(struct change){b, a, .delivery = "3"}), ORDER_NEXT);
     assert_string_equal(state->commit, a);
+    assert_int_equal(state->generation, first + 1);
     /* The same step once more, by a delivery of its own: it starts from where the ref is. */
     assert_int_equal(happens(&state, &(struct change){a, b, .delivery = "4"}), ORDER_NEXT);
     assert_int_equal(happens(&state, &(struct change){b, a, .delivery = "5"}), ORDER_NEXT);
@@ -197,6 +199,8 @@ static void memory_is_bounded_and_the_newest_steps_stay(void **unused)
         memcpy(before, after, sizeof(before));
     }
     assert_int_equal(state->steps.count, ORDER_STEPS_MAXIMUM);
+    /* A commit that was forgotten may come back: from then on each move is a generation of its own. */
+    assert_int_equal(state->generation, 2 * ORDER_STEPS_MAXIMUM);
     const struct ref_step *last = (const struct ref_step *)state->steps.items + ORDER_STEPS_MAXIMUM - 1;
     assert_string_equal(last->after, before);
 }

@@ -136,6 +136,17 @@ static void steps_apply(const struct ref_state *state, const struct event *event
     }
 }
 
+/* Would the ref's deployment of this commit be taken for an earlier one? So it would when the ref is created again,
+ * when it comes back to a commit that it has left, and when too much is forgotten to tell. */
+static bool is_new_generation(const struct ref_state *state, const struct event *event)
+{
+    if (commit_is_absent(event->after)) {
+        return false;
+    }
+    return state->commit == NULL || event->kind == EVENT_TAG_CREATED || commit_was_left(state, event->after) ||
+           state->steps.count >= ORDER_STEPS_MAXIMUM;
+}
+
 struct ref_state *order_apply(const struct ref_state *state, const struct event *event, const char *event_id,
                               enum order order)
 {
@@ -154,9 +165,7 @@ struct ref_state *order_apply(const struct ref_state *state, const struct event 
     if (order != ORDER_NEXT) {
         return next;
     }
-    bool is_created_again =
-        state != NULL && !commit_is_absent(event->after) && (state->commit == NULL || event->kind == EVENT_TAG_CREATED);
-    next->generation += is_created_again ? 1 : 0;
+    next->generation += state != NULL && is_new_generation(state, event) ? 1 : 0;
     free(next->commit);
     next->commit = commit_is_absent(event->after) ? NULL : text_copy(event->after);
     next->committed_ms = event->committed_ms;
