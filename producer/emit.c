@@ -2,6 +2,7 @@
 
 #include "producer/host.h"
 #include "schemas/identity.h"
+#include "schemas/ref.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/kafka/publisher.h"
 
@@ -32,23 +33,11 @@ static char *repository_name(const char *text)
 
 static bool ref_name(const char *text, char **ret_ref, struct error *err)
 {
-    static const struct {
-        const char *prefix;
-        const char *full;
-    } forms[] = {{"refs/heads/", "refs/heads/"},
-                 {"refs/tags/", "refs/tags/"},
-                 {"branch/", "refs/heads/"},
-                 {"tag/", "refs/tags/"}};
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        if (text_starts_with(text, forms[i].prefix)) {
-            *ret_ref = text_format("%s%s", forms[i].full, text + strlen(forms[i].prefix));
-            return true;
-        }
-    }
-    return error_set(err, ERROR_REJECT,
-                     "ref \"%.100s\" must be refs/heads/<branch>, refs/tags/<tag>, branch/<branch> or "
-                     "tag/<tag>",
-                     text);
+    *ret_ref = ref_full_name(text);
+    return *ret_ref != NULL || error_set(err, ERROR_REJECT,
+                                         "ref \"%.100s\" must be refs/heads/<branch>, refs/tags/<tag>, "
+                                         "branch/<branch> or tag/<tag>",
+                                         text);
 }
 
 static bool emit_check(const char *name, const char *text, const char *(*check)(const char *text), struct error *err)

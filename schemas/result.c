@@ -62,3 +62,22 @@ void result_free(struct result *result)
 {
     message_free(&result_codec, result);
 }
+
+struct result *result_of_job(const struct job *job, const char *source, enum result_outcome outcome, const char *reason)
+{
+    struct result *result = memory_zeroed(1, sizeof(*result));
+    envelope_fill(&result->envelope, job->envelope.id, source, job->account);
+    result->deployment = text_copy(job->deployment);
+    result->account = text_copy(job->account);
+    result->repository = text_copy(job->repository);
+    result->application = text_copy(job->application);
+    result->ref = text_copy(job->ref);
+    result->tag = text_copy(job->tag);
+    result->commit = text_copy(job->commit);
+    result->build = text_copy_or_null(job->build);
+    result->outcome = (int)outcome;
+    result->reason = text_copy_or_null(reason);
+    result->started_ms = result->envelope.time_ms;
+    result->finished_ms = result->envelope.time_ms;
+    return result;
+}

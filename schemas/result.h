@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "schemas/codec.h"
+#include "schemas/job.h"
 
 enum result_outcome {
     RESULT_SUCCEEDED,
@@ -57,3 +57,7 @@ bool result_parse(struct slice body, struct result **ret_result, struct error *e
 void result_format(const struct result *result, struct buffer *buffer);
 void result_free(struct result *result);
 DEFINE_AUTO(result, struct result *);
+
+/* A result with everything that the job says, begun and finished now. source: who writes it; reason may be NULL. */
+struct result *result_of_job(const struct job *job, const char *source, enum result_outcome outcome,
+                             const char *reason);

@@ -133,24 +133,8 @@ static void a_name_of_any_length_is_answered(void **state)
         ref[lengths[i]] = '\0';
         assert_int_not_equal(resolve(ref, TAG_RULE_LONGEST).outcome, TAG_MAPPED);
         memcpy(ref, "branch/x", 8);
-        assert_int_equal(resolve(ref, TAG_RULE_LONGEST).outcome, lengths[i] > 1000 ? TAG_MALFORMED : TAG_UNMAPPED);
+        assert_int_equal(resolve(ref, TAG_RULE_LONGEST).outcome, TAG_UNMAPPED);
     }
-}
-
-static void every_form_of_a_ref_has_one_full_name(void **state)
-{
-    (void)state;
-    char full[64];
-    static const char *const forms[][2] = {{"branch/a", "refs/heads/a"},     {"heads/a", "refs/heads/a"},
-                                           {"refs/heads/a", "refs/heads/a"}, {"tag/a", "refs/tags/a"},
-                                           {"tags/a", "refs/tags/a"},        {"refs/tags/a/b", "refs/tags/a/b"}};
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        assert_true(tag_full_ref(forms[i][0], full, sizeof(full)));
-        assert_string_equal(full, forms[i][1]);
-    }
-    assert_false(tag_full_ref("a", full, sizeof(full)));
-    assert_false(tag_full_ref("refs/pull/1", full, sizeof(full)));
-    assert_false(tag_full_ref("branch/long", full, 12));
 }
 
 int main(void)
@@ -161,7 +145,6 @@ int main(void)
         cmocka_unit_test(a_near_miss_is_suggested_and_a_far_one_is_not),
         cmocka_unit_test(a_refusal_says_what_would_have_been_right),
         cmocka_unit_test(a_name_of_any_length_is_answered),
-        cmocka_unit_test(every_form_of_a_ref_has_one_full_name),
     };
     return cmocka_run_group_tests_name("tag", tests, NULL, NULL);
 }

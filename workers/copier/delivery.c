@@ -72,28 +72,9 @@ static const struct job_copy *delivery_rule(const struct delivery *delivery)
 
 /* --- the result --- */
 
-static struct result *result_new(const struct job *job, int outcome, const char *reason)
+struct output *delivery_result_without(const struct job *job, enum result_outcome outcome, const char *reason)
 {
-    struct result *result = memory_zeroed(1, sizeof(*result));
-    envelope_fill(&result->envelope, job->envelope.id, source_name, job->account);
-    result->deployment = text_copy(job->deployment);
-    result->account = text_copy(job->account);
-    result->repository = text_copy(job->repository);
-    result->application = text_copy(job->application);
-    result->ref = text_copy(job->ref);
-    result->tag = text_copy(job->tag);
-    result->commit = text_copy(job->commit);
-    result->build = text_copy_or_null(job->build);
-    result->outcome = outcome;
-    result->reason = text_copy_or_null(reason);
-    result->started_ms = result->envelope.time_ms;
-    result->finished_ms = result->envelope.time_ms;
-    return result;
-}
-
-struct output *delivery_result_without(const struct job *job, int outcome, const char *reason)
-{
-    AUTO(result) struct result *result = result_new(job, outcome, reason);
+    AUTO(result) struct result *result = result_of_job(job, source_name, outcome, reason);
     return message_output(&result_codec, result, "results", job->deployment);
 }
 
@@ -112,10 +93,10 @@ static void result_add_evidence(struct result *result, const struct copy_object 
 static void delivery_free(struct delivery *delivery);
 
 /* Emits the one result and ends the task. */
-static void delivery_end(struct delivery *delivery, int outcome, const char *reason)
+static void delivery_end(struct delivery *delivery, enum result_outcome outcome, const char *reason)
 {
     struct task *task = delivery->task;
-    AUTO(result) struct result *result = result_new(delivery->job, outcome, reason);
+    AUTO(result) struct result *result = result_of_job(delivery->job, source_name, outcome, reason);
     result->started_ms = delivery->started_wall_ms;
     result->attempts = delivery->attempts;
     for (size_t i = 0; i < delivery->copies.count; i++) {

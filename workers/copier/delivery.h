@@ -13,7 +13,7 @@
 #include "workers/common/engine/worker.h"
 #include "workers/copier/sources.h"
 
-#include "schemas/job.h"
+#include "schemas/result.h"
 
 struct delivery;
 
@@ -37,4 +37,4 @@ void delivery_resume(struct delivery *delivery);
 void delivery_cancel(struct delivery *delivery);
 
 /* The result of a job that is not carried out. */
-struct output *delivery_result_without(const struct job *job, int outcome, const char *reason);
+struct output *delivery_result_without(const struct job *job, enum result_outcome outcome, const char *reason);

@@ -1,5 +1,6 @@
 #include "workers/recorder/report.h"
 
+#include "schemas/ref.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/kafka/reader.h"
@@ -192,14 +193,6 @@ static void waiting_auto(struct waiting *waiting)
     free(waiting->commit);
 }
 
-static char *full_ref(const char *ref)
-{
-    if (text_starts_with(ref, "branch/")) {
-        return text_format("refs/heads/%s", ref + strlen("branch/"));
-    }
-    return text_starts_with(ref, "tag/") ? text_format("refs/tags/%s", ref + strlen("tag/")) : text_copy(ref);
-}
-
 static void show_visit(const char *account, void *value, void *context)
 {
     struct waiting *waiting = context;
@@ -301,10 +294,13 @@ static int wait_run(const struct command_line *line)
         }
     } else if (line->argument_count == 0 && repository != NULL && ref != NULL && commit != NULL) {
         waiting.repository = text_lower(repository);
-        waiting.ref = full_ref(ref);
+        waiting.ref = ref_full_name(ref);
         waiting.commit = text_lower(commit);
     } else {
         return command_usage(line, "name a deployment, or --repository, --ref and --commit");
+    }
+    if (waiting.deployment == NULL && waiting.ref == NULL) {
+        return command_usage(line, "--ref must be refs/heads/<branch> or refs/tags/<tag>, not %s", ref);
     }
     return wait_follow(&waiting, timeout_ms);
 }

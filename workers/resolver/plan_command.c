@@ -1,6 +1,7 @@
 #include "workers/resolver/plan_command.h"
 
 #include "schemas/map_file.h"
+#include "schemas/ref.h"
 #include "schemas/report_line.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
@@ -202,7 +203,7 @@ static int plan_run(const struct command_line *line)
     if (!(file != NULL ? memory_fill_from_file(file, memory, &err) : memory_fill(line->options, memory, &err))) {
         return command_fail(line, &err);
     }
-    char ref[1100];
+    AUTO(text) char *ref = ref_full_name(line->arguments[0]);
     const char *repository = command_flag(line, "repository");
     struct planning planning = {
         .line = line,
@@ -210,7 +211,7 @@ static int plan_run(const struct command_line *line)
         .memory = memory,
         .repository = repository != NULL ? repository : unknown_repository,
         .commit = command_flag(line, "commit"),
-        .ref = tag_full_ref(line->arguments[0], ref, sizeof(ref)) ? ref : line->arguments[0],
+        .ref = ref != NULL ? ref : line->arguments[0],
     };
     return plan_ref(&planning);
 }

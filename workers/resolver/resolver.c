@@ -129,22 +129,8 @@ static void deployment_emit(const struct decision *decision, struct deployment *
 
 static void result_emit_skipped(const struct decision *decision, const struct job *job)
 {
-    struct result *result = memory_zeroed(1, sizeof(*result));
-    envelope_fill(&result->envelope, job->envelope.id, source, job->account);
-    result->deployment = text_copy(job->deployment);
-    result->account = text_copy(job->account);
-    result->repository = text_copy(job->repository);
-    result->application = text_copy(job->application);
-    result->ref = text_copy(job->ref);
-    result->tag = text_copy(job->tag);
-    result->commit = text_copy(job->commit);
-    result->build = text_copy_or_null(job->build);
-    result->outcome = RESULT_SKIPPED;
-    result->reason = text_copy("the account is suspended");
-    result->started_ms = result->envelope.time_ms;
-    result->finished_ms = result->envelope.time_ms;
+    AUTO(result) struct result *result = result_of_job(job, source, RESULT_SKIPPED, "the account is suspended");
     task_emit(decision->task, message_output(&result_codec, result, "results", job->deployment));
-    result_free(result);
 }
 
 /* One job per account of the map's entry, and the record that lists them. */

@@ -1,5 +1,7 @@
 #include "workers/resolver/tag.h"
 
+#include "schemas/ref.h"
+#include "workers/common/base/auto.h"
 #include "workers/common/base/slice.h"
 
 #include <ctype.h>
@@ -9,22 +11,6 @@
 enum { NEAR_EDITS = 2, KEY_MAXIMUM = 128 };
 
 static const char grammar[] = "a tag that deploys looks like v-<version>-<deploy tag>, for instance v-1.4.0-prod";
-
-bool tag_full_ref(const char *ref, char *ret_ref, size_t size)
-{
-    static const struct {
-        const char *prefix;
-        const char *full;
-    } forms[] = {{"refs/heads/", "refs/heads/"}, {"refs/tags/", "refs/tags/"}, {"branch/", "refs/heads/"},
-                 {"tag/", "refs/tags/"},         {"heads/", "refs/heads/"},    {"tags/", "refs/tags/"}};
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        if (text_starts_with(ref, forms[i].prefix)) {
-            int length = snprintf(ret_ref, size, "%s%s", forms[i].full, ref + strlen(forms[i].prefix));
-            return length > 0 && (size_t)length < size;
-        }
-    }
-    return false;
-}
 
 static void answer_malformed(struct tag_answer *answer, const char *name, const char *what)
 {
@@ -163,16 +149,15 @@ static void suggest_dash(const char *name, struct tag_answer *answer)
 void tag_resolve(const char *ref, enum tag_rule rule, const struct tag_map *map, struct tag_answer *ret_answer)
 {
     *ret_answer = (struct tag_answer){0};
-    char full[1100];
-    if (!tag_full_ref(ref, full, sizeof(full)) || full[strlen(full) - 1] == '/') {
+    AUTO(text) char *full = ref_full_name(ref);
+    if (full == NULL || full[strlen(full) - 1] == '/') {
         ret_answer->outcome = TAG_MALFORMED;
         (void)snprintf(ret_answer->reason, sizeof(ret_answer->reason),
                        "\"%.100s\" is neither a branch nor a tag: refs/heads/<branch> or refs/tags/<tag>", ref);
         return;
     }
     if (text_starts_with(full, "refs/heads/")) {
-        char key[1100];
-        (void)snprintf(key, sizeof(key), "branch/%s", full + strlen("refs/heads/"));
+        AUTO(text) char *key = text_format("branch/%s", full + strlen("refs/heads/"));
         if (strlen(key) <= KEY_MAXIMUM && map->has(map->context, key)) {
             answer_mapped(ret_answer, slice_of(""), key);
         } else {

@@ -37,7 +37,3 @@ struct tag_map {
 
 /* ref: full (refs/heads/..., refs/tags/...), or as the reference writes it (branch/..., tag/...). */
 void tag_resolve(const char *ref, enum tag_rule rule, const struct tag_map *map, struct tag_answer *ret_answer);
-
-/* The full ref of branch/X, tag/X, heads/X, tags/X or a full ref; false when it is none of them. A bare name is a
- * branch only to people, so it is refused. */
-bool tag_full_ref(const char *ref, char *ret_ref, size_t size);
