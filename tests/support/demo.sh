@@ -103,8 +103,8 @@ bold "7. What lies in the tenants' buckets now"
 bold "8. Tags that deploy nothing, and say so"
 push v-1.4.0-stagin
 expect 3 wait --repository $repository --ref refs/tags/v-1.4.0-stagin --commit $commit --timeout 60s
-push v1.4.0
-expect 4 wait --repository $repository --ref refs/tags/v1.4.0 --commit $commit --timeout 60s
+push v1.4.0-prod
+expect 4 wait --repository $repository --ref refs/tags/v1.4.0-prod --commit $commit --timeout 60s
 
 bold "9. Bitbucket delivers the prod tag a second time: it is the same event, and deploys nothing"
 push v-1.4.0-prod 6f1b7a60-1111-4222-8333-444455556666
