@@ -7,7 +7,8 @@
 #include <stdio.h>
 
 static const char *const envelope_version = "1.0";
-static const double integer_maximum = 9007199254740992.0; /* 2^53 */
+static const char *const envelope_content_type = "application/json";
+static const double integer_maximum = 9007199254740991.0; /* 2^53 - 1 */
 
 static void *member_at(const void *message, const struct field *field)
 {
@@ -27,6 +28,27 @@ void texts_clear(struct texts *texts)
     }
     free((void *)texts->items);
     *texts = (struct texts){0};
+}
+
+static int text_order(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+bool texts_are_unique(const struct texts *texts)
+{
+    if (texts->count < 2) {
+        return true;
+    }
+    const char **sorted = memory_zeroed(texts->count, sizeof(*sorted));
+    memcpy((void *)sorted, (const void *)texts->items, texts->count * sizeof(*sorted));
+    qsort((void *)sorted, texts->count, sizeof(*sorted), text_order);
+    bool is_unique = true;
+    for (size_t i = 1; i < texts->count && is_unique; i++) {
+        is_unique = strcmp(sorted[i - 1], sorted[i]) != 0;
+    }
+    free((void *)sorted);
+    return is_unique;
 }
 
 void *groups_add(struct groups *groups, size_t group_size)
@@ -92,7 +114,7 @@ static bool integer_read(const struct field *field, const cJSON *value, int64_t 
 {
     if (!cJSON_IsNumber(value) || value->valuedouble < 0 || value->valuedouble > integer_maximum ||
         value->valuedouble != (double)(int64_t)value->valuedouble) {
-        return field_refuse(field, "must be a whole number from 0 to 2^53", err);
+        return field_refuse(field, "must be a whole number from 0 to 2^53 - 1", err);
     }
     *ret_integer = (int64_t)value->valuedouble;
     return true;
@@ -236,6 +258,11 @@ bool message_parse(const struct codec *codec, struct slice body, void **ret_mess
         return error_set(err, ERROR_REJECT, "type is \"%.80s\", expected \"%s\"", type != NULL ? type : "",
                          codec->type);
     }
+    const cJSON *content_type = json_member(root, "datacontenttype");
+    if (content_type != NULL &&
+        (!cJSON_IsString(content_type) || strcmp(content_type->valuestring, envelope_content_type) != 0)) {
+        return error_set(err, ERROR_REJECT, "datacontenttype must be \"%s\"", envelope_content_type);
+    }
     if (!cJSON_IsObject(data)) {
         return error_set(err, ERROR_REJECT, "data must be an object");
     }
@@ -316,7 +343,7 @@ static void field_write(const struct field *field, const void *member, cJSON *ob
     }
     case FIELD_INTEGER:
         if (is_required || *(const int64_t *)member != 0) {
-            must_add(cJSON_AddNumberToObject(object, field->name, (double)*(const int64_t *)member) != NULL);
+            json_put_integer(object, field->name, *(const int64_t *)member);
         }
         return;
     case FIELD_BOOLEAN:
@@ -359,7 +386,7 @@ void message_format(const struct codec *codec, const void *message, struct buffe
     must_add(cJSON_AddStringToObject(root, "specversion", envelope_version) != NULL);
     must_add(cJSON_AddStringToObject(root, "type", codec->type) != NULL);
     fields_write(envelope_fields, message, root);
-    must_add(cJSON_AddStringToObject(root, "datacontenttype", "application/json") != NULL);
+    must_add(cJSON_AddStringToObject(root, "datacontenttype", envelope_content_type) != NULL);
     cJSON *data = cJSON_AddObjectToObject(root, "data");
     must_add(data != NULL);
     fields_write(codec->fields, message, data);
@@ -403,7 +430,19 @@ const char *check_commit(const char *text)
     return strspn(text, "0") < length ? NULL : "is all zeros, which stands for no commit: leave it out";
 }
 
-/* The rules of git-check-ref-format(1) that concern characters. */
+/* A path component ends with ".lock". */
+static bool has_lock_component(const char *text)
+{
+    static const char suffix[] = ".lock";
+    for (const char *at = strstr(text, suffix); at != NULL; at = strstr(at + 1, suffix)) {
+        char next = at[sizeof(suffix) - 1];
+        if (next == '\0' || next == '/') {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *check_ref(const char *text)
 {
     size_t length = strlen(text);
@@ -420,6 +459,9 @@ const char *check_ref(const char *text)
     }
     if (strstr(text, "..") != NULL || strstr(text, "//") != NULL || strstr(text, "@{") != NULL) {
         return "contains \"..\", \"//\" or \"@{\", which git does not allow in a ref";
+    }
+    if (strstr(text, "/.") != NULL || text[length - 1] == '.' || has_lock_component(text)) {
+        return "has a part that begins with \".\" or ends with \".\" or \".lock\", which git does not allow in a ref";
     }
     return NULL;
 }

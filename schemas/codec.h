@@ -28,7 +28,7 @@ struct envelope {
 
 enum field_kind {
     FIELD_TEXT,    /* char * */
-    FIELD_INTEGER, /* int64_t, 0 .. 2^53 */
+    FIELD_INTEGER, /* int64_t, 0 .. 2^53 - 1: what a double holds exactly */
     FIELD_BOOLEAN, /* bool; absent means false */
     FIELD_TIME,    /* int64_t, wall clock in ms; RFC 3339 on the wire */
     FIELD_CHOICE,  /* int, an index into choices */
@@ -118,6 +118,7 @@ void envelope_fill(struct envelope *envelope, const char *id, const char *source
 
 void texts_add(struct texts *texts, const char *text);
 void texts_clear(struct texts *texts);
+bool texts_are_unique(const struct texts *texts);
 
 /* Makes room for one more zeroed group and returns it. */
 void *groups_add(struct groups *groups, size_t group_size);

@@ -57,6 +57,11 @@ struct dead_letter *dead_letter_of(const char *role, const char *topic, const st
     letter->topic = text_copy(topic);
     letter->partition = record->partition;
     letter->offset = record->offset;
+    size_t size_bytes = record->key.len + record->value.len;
+    if (size_bytes > DEAD_LETTER_ORIGINAL_MAXIMUM_BYTES) {
+        letter->reason = text_format("%s (the original is not kept here, it has %zu bytes)", reason, size_bytes);
+        return letter;
+    }
     letter->reason = text_copy(reason);
     letter->key_base64 = base64_of(record->key);
     letter->value_base64 = base64_of(record->value);

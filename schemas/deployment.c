@@ -6,6 +6,9 @@ const char *const deployment_outcome_names[] = {"accepted",   "dropped", "reject
 static const char *deployment_check(const void *message)
 {
     const struct deployment *deployment = message;
+    if (!texts_are_unique(&deployment->accounts)) {
+        return "accounts must not contain an account twice";
+    }
     if (deployment->outcome == DEPLOYMENT_ACCEPTED) {
         return deployment->accounts.count > 0 ? NULL : "accounts must not be empty when accepted";
     }

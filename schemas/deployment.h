@@ -32,7 +32,7 @@ struct deployment {
     char *reason; /* for people; absent when accepted */
     char *actor;
     int64_t map_version;
-    struct texts accounts; /* when accepted: each of them gets a result */
+    struct texts accounts; /* no duplicates; when accepted: each of them gets a result */
 };
 
 extern const struct codec deployment_codec;

@@ -21,6 +21,9 @@ static const struct field copy_fields[] = {
 static const char *job_check(const void *message)
 {
     const struct job *job = message;
+    if (job->attempt == 0) {
+        return "attempt counts from 1";
+    }
     if (job->copies.count == 0) {
         return "copies must not be empty";
     }

@@ -1,6 +1,8 @@
 #include "schemas/json.h"
 
 #include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 /* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. Returns the length of the sequence, 0 if bad. */
 static size_t utf8_sequence(const unsigned char *at, size_t left)
@@ -122,12 +124,38 @@ const char *json_text(const cJSON *object, const char *name)
     return cJSON_GetStringValue(json_member(object, name));
 }
 
+void json_put_integer(cJSON *object, const char *name, int64_t integer)
+{
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%" PRId64, integer);
+    if (cJSON_AddRawToObject(object, name, text) == NULL) {
+        error_out_of_memory();
+    }
+}
+
+/* Texts from the command line or ones that were cut at a length may hold half a character; written as they are, nobody
+ * could read the message. JSON's own characters are ASCII, so nothing but such a text is touched. */
+static void text_make_valid(char *text, size_t left)
+{
+    while (left > 0) {
+        size_t length = utf8_sequence((const unsigned char *)text, left);
+        if (length == 0) {
+            *text = '?';
+            length = 1;
+        }
+        text += length;
+        left -= length;
+    }
+}
+
 void json_append(const cJSON *value, struct buffer *buffer)
 {
     char *text = cJSON_PrintUnformatted(value);
     if (text == NULL) {
         error_out_of_memory();
     }
+    size_t start = buffer->len;
     buffer_append_text(buffer, text);
+    text_make_valid(buffer->ptr + start, buffer->len - start);
     cJSON_free(text);
 }

@@ -10,6 +10,7 @@
 #include "workers/common/base/slice.h"
 
 #include <cjson/cJSON.h>
+#include <stdint.h>
 
 static inline void json_free(cJSON *root)
 {
@@ -27,5 +28,8 @@ const cJSON *json_member(const cJSON *object, const char *name);
 /* The text of a string member, or NULL; borrowed from the object. */
 const char *json_text(const cJSON *object, const char *name);
 
-/* Appends the value as one line without white space. */
+/* Adds a whole number with all its digits; cJSON alone would round to 15. */
+void json_put_integer(cJSON *object, const char *name, int64_t integer);
+
+/* Appends the value as one line without white space. A byte that is not UTF-8 becomes "?". */
 void json_append(const cJSON *value, struct buffer *buffer);

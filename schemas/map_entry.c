@@ -9,7 +9,14 @@ static const struct field map_entry_fields[] = {
     {0},
 };
 
-const struct codec map_entry_codec = {"tagfleet.map-entry.v1", sizeof(struct map_entry), map_entry_fields, NULL};
+static const char *map_entry_check(const void *message)
+{
+    const struct map_entry *entry = message;
+    return texts_are_unique(&entry->accounts) ? NULL : "accounts must not contain an account twice";
+}
+
+const struct codec map_entry_codec = {"tagfleet.map-entry.v1", sizeof(struct map_entry), map_entry_fields,
+                                      map_entry_check};
 
 bool map_entry_parse(struct slice body, struct map_entry **ret_map_entry, struct error *err)
 {

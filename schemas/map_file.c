@@ -124,8 +124,10 @@ void map_file_format(const struct map_file *file, struct buffer *buffer)
     for (size_t i = 0; i < file->entries.count; i++) {
         const struct map_file_entry *entry = (const struct map_file_entry *)file->entries.items + i;
         AUTO(json) cJSON *tag = cJSON_CreateString(entry->tag);
-        AUTO(json)
-        cJSON *list = cJSON_CreateStringArray((const char *const *)entry->accounts.items, (int)entry->accounts.count);
+        AUTO(json) cJSON *list = cJSON_CreateArray();
+        for (size_t j = 0; j < entry->accounts.count; j++) {
+            cJSON_AddItemToArray(list, cJSON_CreateString(entry->accounts.items[j]));
+        }
         buffer_append_text(buffer, i > 0 ? ",\n  " : "\n  ");
         json_append(tag, buffer);
         buffer_append_text(buffer, ": ");

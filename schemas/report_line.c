@@ -15,11 +15,6 @@ static void text_put_if_any(cJSON *line, const char *name, const char *text)
     }
 }
 
-static void number_put(cJSON *line, const char *name, int64_t number)
-{
-    cJSON_AddNumberToObject(line, name, (double)number);
-}
-
 static void time_put(cJSON *line, const char *name, int64_t time_ms)
 {
     char text[CLOCK_TEXT_SIZE];
@@ -37,9 +32,9 @@ void report_account_line(const struct result *result, struct buffer *buffer)
     text_put(line, "account", result->account);
     text_put(line, "outcome", result_outcome_names[result->outcome]);
     text_put(line, "reason", result->reason);
-    number_put(line, "attempts", result->attempts);
-    number_put(line, "objects", result->objects);
-    number_put(line, "bytes", result->bytes);
+    json_put_integer(line, "attempts", result->attempts);
+    json_put_integer(line, "objects", result->objects);
+    json_put_integer(line, "bytes", result->bytes);
     time_put(line, "started", result->started_ms);
     time_put(line, "finished", result->finished_ms);
     json_append(line, buffer);
@@ -65,9 +60,9 @@ void report_deployment_line(const struct deployment *deployment, const struct re
     if (!is_accepted) {
         text_put(line, "reason", deployment->reason);
     } else {
-        number_put(line, "accounts", (int64_t)counts->accounts);
+        json_put_integer(line, "accounts", (int64_t)counts->accounts);
         for (int i = 0; i < RESULT_OUTCOME_COUNT; i++) {
-            number_put(line, result_outcome_names[i], (int64_t)counts->by_outcome[i]);
+            json_put_integer(line, result_outcome_names[i], (int64_t)counts->by_outcome[i]);
         }
     }
     json_append(line, buffer);

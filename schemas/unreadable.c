@@ -7,7 +7,8 @@
 struct output *unreadable_letter(const char *role, const char *topic, const struct record *record, const char *reason)
 {
     AUTO(dead_letter) struct dead_letter *letter = dead_letter_of(role, topic, record, reason);
-    AUTO(text) char *key = record->key.ptr != NULL ? slice_copy(record->key) : NULL;
+    bool is_key_kept = record->key.ptr != NULL && record->key.len <= DEAD_LETTER_ORIGINAL_MAXIMUM_BYTES;
+    AUTO(text) char *key = is_key_kept ? slice_copy(record->key) : NULL;
     return message_output(&dead_letter_codec, letter, "dead", key);
 }
 

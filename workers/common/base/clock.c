@@ -1,6 +1,7 @@
 #include "workers/common/base/clock.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,11 +26,14 @@ int64_t clock_wall_ms(void)
     return clock_read_ms(CLOCK_REALTIME);
 }
 
+/* What clock_format can write: 9999-12-31T23:59:59.999Z. */
+static const int64_t wall_maximum_ms = 253402300799999;
+
 void clock_format(int64_t wall_ms, char ret_text[CLOCK_TEXT_SIZE])
 {
     time_t seconds = (time_t)(wall_ms / 1000);
     struct tm parts;
-    if (wall_ms < 0 || gmtime_r(&seconds, &parts) == NULL || parts.tm_year + 1900 > 9999) {
+    if (wall_ms < 0 || wall_ms > wall_maximum_ms || gmtime_r(&seconds, &parts) == NULL) {
         (void)snprintf(ret_text, CLOCK_TEXT_SIZE, "1970-01-01T00:00:00.000Z");
         return;
     }
@@ -60,14 +64,24 @@ static bool literal_read(const char **cursor, const char *accepted)
     return true;
 }
 
-static int fraction_read_ms(const char **cursor)
+/* At least one digit; what is finer than milliseconds is cut. */
+static bool fraction_read(const char **cursor, int *ret_ms)
 {
+    bool has_digit = isdigit((unsigned char)**cursor);
     int ms = 0;
     int scale = 100;
     for (; isdigit((unsigned char)**cursor); (*cursor)++, scale /= 10) {
         ms += (**cursor - '0') * scale;
     }
-    return ms;
+    *ret_ms = ms;
+    return has_digit;
+}
+
+static int days_in_month(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return days[month - 1] + (month == 2 && is_leap ? 1 : 0);
 }
 
 static bool offset_read(const char **cursor, int *ret_minutes)
@@ -99,16 +113,21 @@ bool clock_parse(const char *text, int64_t *ret_wall_ms)
         !digits_read(&cursor, 2, &parts.tm_sec)) {
         return false;
     }
-    int ms = literal_read(&cursor, ".") ? fraction_read_ms(&cursor) : 0;
+    int ms = 0;
     int offset_minutes;
-    if (!offset_read(&cursor, &offset_minutes) || *cursor != '\0' || parts.tm_year < 1970 || parts.tm_mon < 1 ||
-        parts.tm_mon > 12 || parts.tm_mday < 1 || parts.tm_mday > 31 || parts.tm_hour > 23 || parts.tm_min > 59 ||
+    if ((literal_read(&cursor, ".") && !fraction_read(&cursor, &ms)) || !offset_read(&cursor, &offset_minutes) ||
+        *cursor != '\0' || parts.tm_year < 1970 || parts.tm_mon < 1 || parts.tm_mon > 12 || parts.tm_mday < 1 ||
+        parts.tm_mday > days_in_month(parts.tm_year, parts.tm_mon) || parts.tm_hour > 23 || parts.tm_min > 59 ||
         parts.tm_sec > 60) {
         return false;
     }
     parts.tm_year -= 1900;
     parts.tm_mon -= 1;
-    *ret_wall_ms = ((int64_t)timegm(&parts) - (int64_t)offset_minutes * 60) * 1000 + ms;
+    int64_t wall_ms = ((int64_t)timegm(&parts) - (int64_t)offset_minutes * 60) * 1000 + ms;
+    if (wall_ms < 0 || wall_ms > wall_maximum_ms) {
+        return false;
+    }
+    *ret_wall_ms = wall_ms;
     return true;
 }
 
@@ -122,7 +141,11 @@ bool duration_parse(const char *text, int64_t *ret_ms)
     if (!isdigit((unsigned char)text[0])) {
         return false;
     }
+    errno = 0;
     int64_t number = strtoll(text, &unit, 10);
+    if (errno != 0) {
+        return false;
+    }
     while (*unit == ' ') {
         unit++;
     }

@@ -16,7 +16,7 @@ int64_t clock_wall_ms(void); /* milliseconds since 1970-01-01T00:00:00Z */
 
 void clock_format(int64_t wall_ms, char ret_text[CLOCK_TEXT_SIZE]);
 
-/* Reads RFC 3339 with any offset and up to nine fractional digits; finer than milliseconds is cut. */
+/* Reads RFC 3339 with any offset, from 1970 to 9999; what is finer than milliseconds is cut. */
 bool clock_parse(const char *text, int64_t *ret_wall_ms);
 
 /* Reads "1500ms", "30s", "10m", "2h", "1d", also with a blank before the unit and "min" for "m". A bare number other
