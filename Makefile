@@ -57,6 +57,10 @@ $(BUILD)/bin/%_fuzz-replay: $(BUILD)/tests/fuzz/%_fuzz.o $(BUILD)/tests/support/
 # Tables of the tests leave out what does not matter, and hold literals where the product owns its texts.
 $(BUILD)/tests/%.o: CFLAGS += -Wno-missing-field-initializers -Wno-cast-qual -Wno-write-strings
 
+$(BUILD)/bin/codec_check: $(BUILD)/tests/support/tools/codec_check.o $(BUILD)/libtagfleet.a
+	@mkdir -p $(@D); echo "  LD  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D); echo "  CC  $<"
 	$(Q)$(CC) $(CPPFLAGS) -MMD -MP $(CFLAGS) -c -o $@ $<
@@ -81,12 +85,14 @@ tests-built: $(TESTBINS) $(REPLAYS)
 unit: $(TESTBINS)                       ## the unit tests alone; MODE=asan|tsan, RUN=wrapper
 	@failed=0; for t in $(TESTBINS); do $(RUN) $$t || failed=1; done; exit $$failed
 
+# The seeds of the fuzzer $n.
+SEEDS = $$(ls -d tests/fuzz/corpus/$${n%_fuzz} 2>/dev/null; case $$n in *_message_fuzz) echo schemas/examples;; esac)
 replay: $(REPLAYS)                      ## every fuzzer over its corpus
-	@for r in $(REPLAYS); do $(RUN) $$r schemas/examples/* tests/fuzz/corpus/*/* || exit 1; done
+	@for r in $(REPLAYS); do n=$$(basename $$r -replay); $(RUN) $$r $(SEEDS) || exit 1; done
 
 check: unit replay                      ## unit tests and fuzz corpora; MODE=asan|tsan to sanitize
 
-integration: all                        ## the tests with real brokers and stores; ARGS=... goes to pytest
+integration: all $(BUILD)/bin/codec_check ## the tests with real brokers and stores; ARGS=... goes to pytest
 	@$(PYTEST) -c tests/integration/pytest.ini tests/integration $(ARGS)
 
 memcheck:                               ## unit tests under valgrind

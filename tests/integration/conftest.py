@@ -11,6 +11,13 @@ from tests.support.stores import STORES
 _accounts = itertools.count(222222222222)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """A skipped test says so by name, whatever the verbosity."""
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        terminalreporter.write_line(f"skipped: {report.nodeid.rpartition('/')[2]}: {reason.removeprefix('Skipped: ')}")
+
+
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory):
     """Starts and keeps what is asked for by name."""
@@ -77,3 +84,5 @@ def make_fleet(tmp_path):
     yield make
     for fleet in made:
         fleet.__exit__()
+    complaints = [complaint for fleet in made for complaint in fleet.message_complaints()]
+    assert not complaints, f"{len(complaints)} messages break their contract:\n" + "\n".join(complaints[:20])

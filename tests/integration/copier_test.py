@@ -1,5 +1,7 @@
 """The copier against real stores, watched and disturbed by a proxy in between."""
+import base64
 import json
+import zlib
 
 import pytest
 
@@ -18,7 +20,7 @@ def watched(broker, make_fleet, new_account):
     def make(store, fault=None, accounts=1, settings=(), external_id=None,
              settings_of_copier=("copier.retry_for=20s",)):
         fleet = make_fleet(broker, store)
-        names = [new_account() for _ in range(accounts)]
+        names = [new_account() for _ in range(accounts)] if isinstance(accounts, int) else accounts
         for account in names:
             store.add_account(account, external_id=external_id)
         fleet.must("map", "set", "branch/main", ",".join(names))
@@ -63,6 +65,23 @@ def test_when_anything_fails_the_trigger_is_never_written(watched, versitygw):
     assert code == 1 and lines[0]["outcome"] == "failed" and "css/site.css" in lines[0]["reason"]
     assert "codebuild/artifacts" not in [one.key for one in proxy.copies()]
     assert versitygw.objects(f"source-artifact-{account}", account) == {}
+
+
+def test_an_account_in_backoff_holds_its_key_and_not_its_partition(watched, versitygw, new_account):
+    names = []
+    while len(names) < 4:
+        account = new_account()
+        names += [account] if zlib.crc32(account.encode()) % 6 == 0 else []
+    troubled, others = names[0], names[1:]
+
+    def fault(request):
+        return (503, ERROR.format("SlowDown")) if request.is_copy and troubled in request.bucket else None
+    fleet, _, _ = watched(versitygw, fault, accounts=names, settings_of_copier=["copier.retry_for=8s"])
+    lines, code = deploy(fleet, f"backoff-{troubled}", FILES)
+    assert len({message.partition() for _, _, message in fleet.records("jobs")}) == 1
+    ended = {line["account"]: line for line in lines[:-1]}
+    assert code == 1 and ended[troubled]["outcome"] == "failed" and ended[troubled]["attempts"] > 1
+    assert all(ended[one]["outcome"] == "succeeded" and ended[one]["finished"] < ended[troubled]["finished"] for one in others)
 
 
 @pytest.mark.parametrize("status, code", [(200, "InternalError"), (503, "SlowDown"), (500, "InternalError"), (200, "SlowDown")])
@@ -185,3 +204,30 @@ def test_a_role_that_may_not_read_the_build_is_told_what_to_do(watched, versityg
     lines, code = deploy(fleet, f"denied-{account}", FILES)
     assert code == 1
     assert source in lines[0]["reason"] and "access denied" in lines[0]["reason"]
+
+
+def test_a_job_that_cannot_be_read_fails_visibly_and_blocks_nobody(watched, versitygw):
+    fleet, (account,), _ = watched(versitygw)
+    known = {"specversion": "1.0", "type": "tagfleet.job.v1", "id": f"d-00000000000000ab/{account}", "source": "tests",
+             "time": "2026-01-01T00:00:00.000Z", "data": {"deployment": "d-00000000000000ab", "account": account}}
+    fleet.produce_garbage("jobs", account, json.dumps(known).encode())
+    fleet.produce_garbage("jobs", account, b"{")
+    lines, code = deploy(fleet, f"after-{account}", FILES)
+    assert code == 0, lines
+    failed = fleet.results()[("d-00000000000000ab", account)]
+    assert [one["outcome"] for one in failed] == ["failed"] and "repository is missing" in failed[0]["reason"]
+    dead = [value["data"] for _, value, _ in fleet.records("dead")]
+    assert len(dead) == 2 and {one["role"] for one in dead} == {"copier"}
+    assert base64.b64decode(dead[0]["value_base64"]) == json.dumps(known).encode()
+    assert [one["outcome"] for one in fleet.deployments() if "jobs/" in one["event"]] == ["rejected"]
+
+
+def test_jobs_of_a_suspended_account_are_skipped(watched, versitygw):
+    fleet, (account, suspended), _ = watched(versitygw, accounts=2)
+    entry = {"specversion": "1.0", "type": "tagfleet.account.v1", "id": suspended, "source": "tests",
+             "time": "2026-01-01T00:00:00.000Z", "data": {"account": suspended, "state": "suspended", "credentials": "default"}}
+    fleet.produce("accounts", suspended, entry)
+    lines, code = deploy(fleet, f"suspended-{account}", FILES)
+    assert code == 0
+    assert {line["account"]: line["outcome"] for line in lines[:-1]} == {account: "succeeded", suspended: "skipped"}
+    assert versitygw.objects(f"frontend-{suspended}", suspended) == {}

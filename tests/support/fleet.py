@@ -7,6 +7,7 @@ import time
 import uuid
 from pathlib import Path
 
+from tests.support import messages
 from tests.support.kafka import ROOT, die_with_parent, end
 
 BINARY = os.environ.get("TAGFLEET_BIN", str(ROOT / "build" / "tagfleet"))
@@ -54,6 +55,7 @@ class Fleet:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.prefix = f"t{uuid.uuid4().hex[:10]}."
         self.roles = []
+        self.garbage = set()
         self.config = None
         if config is not None:
             self.config = self.directory / "tagfleet.cfg"
@@ -114,6 +116,25 @@ class Fleet:
         """The topic's messages as (key, parsed value or None, message)."""
         return [(m.key().decode() if m.key() else None, json.loads(m.value()) if m.value() else None, m)
                 for m in self.broker.read_all(self.prefix + topic, isolation)]
+
+    def produce(self, topic, key, message):
+        """A well-formed message as a role would write it."""
+        self.broker.produce(self.prefix + topic, key, json.dumps(message), headers=list(messages.headers_of(message).items()))
+
+    def produce_garbage(self, topic, key, value):
+        """Bytes that are no message, on purpose: message_complaints passes over them."""
+        self.garbage.add((topic, value))
+        self.broker.produce(self.prefix + topic, key, value)
+
+    def message_complaints(self):
+        """What is wrong with the messages of all topics, those of aborted transactions too."""
+        found = []
+        for topic in messages.TOPICS:
+            for record in self.broker.read_all(self.prefix + topic, "read_uncommitted"):
+                if (topic, record.value()) not in self.garbage:
+                    found += [f"{record.topic()}/{record.partition()}/{record.offset()}: {wrong}"
+                              for wrong in messages.wrong_with_record(topic, record)]
+        return found
 
     def results(self, deployment=None):
         """Results per account as {(deployment, account): [data, ...]}."""
