@@ -78,6 +78,10 @@ static bool entry_store(struct publisher *publisher, const struct map_entry *bef
     for (size_t i = 0; i < accounts->count; i++) {
         texts_add(&entry->accounts, accounts->items[i]);
     }
+    const char *wrong = map_entry_codec.check(entry);
+    if (wrong != NULL) {
+        return error_set(err, ERROR_REJECT, "\"%s\": %s", tag, wrong);
+    }
     AUTO(output) struct output *output = message_output(&map_entry_codec, entry, "map", tag);
     return publisher_send_wait(publisher, output, err);
 }
@@ -88,31 +92,43 @@ static bool entry_delete(struct publisher *publisher, const char *tag, struct er
     return publisher_send_wait(publisher, output, err);
 }
 
-static bool same_accounts(const struct texts *a, const struct texts *b)
+/* Those of one list that the other does not have. */
+static void accounts_without(const struct texts *accounts, const struct texts *without, struct texts *rest)
 {
-    for (size_t i = 0; i < a->count; i++) {
-        if (!accounts_have(b, a->items[i])) {
-            return false;
+    struct index index = {0};
+    accounts_index(without, &index);
+    for (size_t i = 0; i < accounts->count; i++) {
+        if (index_get(&index, slice_of(accounts->items[i])) == NULL) {
+            texts_add(rest, accounts->items[i]);
         }
     }
-    return a->count == b->count;
+    index_clear(&index, NULL);
 }
 
-/* Shows what differs, a line per account. */
-static void change_print(const char *tag, const struct texts *before, const struct texts *after)
+static void texts_auto(struct texts *texts)
 {
-    static const struct texts none;
-    before = before != NULL ? before : &none;
-    after = after != NULL ? after : &none;
-    for (size_t i = 0; i < before->count; i++) {
-        if (!accounts_have(after, before->items[i])) {
-            (void)printf("- %s %s\n", tag, before->items[i]);
-        }
+    texts_clear(texts);
+}
+
+/* What differs between an entry before and after; both lists are without duplicates. */
+struct difference {
+    struct texts gone;
+    struct texts come;
+};
+
+static void difference_auto(struct difference *difference)
+{
+    texts_clear(&difference->gone);
+    texts_clear(&difference->come);
+}
+
+static void difference_print(const char *tag, const struct difference *difference)
+{
+    for (size_t i = 0; i < difference->gone.count; i++) {
+        (void)printf("- %s %s\n", tag, difference->gone.items[i]);
     }
-    for (size_t i = 0; i < after->count; i++) {
-        if (!accounts_have(before, after->items[i])) {
-            (void)printf("+ %s %s\n", tag, after->items[i]);
-        }
+    for (size_t i = 0; i < difference->come.count; i++) {
+        (void)printf("+ %s %s\n", tag, difference->come.items[i]);
     }
 }
 
@@ -140,14 +156,19 @@ static void editing_auto(struct editing *editing)
 /* accounts NULL: delete the entry. */
 static bool edit_entry(struct editing *editing, const char *tag, const struct texts *accounts, struct error *err)
 {
+    static const struct texts none;
     const struct map_entry *before = index_get(&editing->map, slice_of(tag));
-    bool is_same = before == NULL ? accounts == NULL : accounts != NULL && same_accounts(&before->accounts, accounts);
+    const struct texts *old = before != NULL ? &before->accounts : &none;
+    AUTO(difference) struct difference difference = {0};
+    accounts_without(old, accounts != NULL ? accounts : &none, &difference.gone);
+    accounts_without(accounts != NULL ? accounts : &none, old, &difference.come);
+    bool is_same = (before == NULL) == (accounts == NULL) && difference.gone.count + difference.come.count == 0;
     if (is_same) {
         return true;
     }
     editing->changes++;
     if (!editing->line->is_json) {
-        change_print(tag, before != NULL ? &before->accounts : NULL, accounts);
+        difference_print(tag, &difference);
     }
     if (editing->is_dry_run) {
         return true;
@@ -175,21 +196,15 @@ enum edit { EDIT_SET, EDIT_ADD, EDIT_REMOVE };
 /* The accounts of an entry after the edit. */
 static void accounts_edit(const struct texts *before, const struct texts *named, enum edit edit, struct texts *after)
 {
-    for (size_t i = 0; edit != EDIT_SET && before != NULL && i < before->count; i++) {
-        if (edit == EDIT_ADD || !accounts_have(named, before->items[i])) {
-            texts_add(after, before->items[i]);
-        }
+    static const struct texts none;
+    if (edit == EDIT_REMOVE) {
+        accounts_without(before, named, after);
+        return;
     }
-    for (size_t i = 0; edit != EDIT_REMOVE && i < named->count; i++) {
-        if (!accounts_have(after, named->items[i])) {
-            texts_add(after, named->items[i]);
-        }
+    if (edit == EDIT_ADD) {
+        accounts_without(before, &none, after);
     }
-}
-
-static void texts_auto(struct texts *texts)
-{
-    texts_clear(texts);
+    accounts_without(named, edit == EDIT_ADD ? before : &none, after);
 }
 
 static int map_edit(const struct command_line *line, enum edit edit)
@@ -220,7 +235,8 @@ static int map_edit(const struct command_line *line, enum edit edit)
         return command_fail(line, &err);
     }
     const struct map_entry *before = index_get(&editing.map, slice_of(tag));
-    accounts_edit(before != NULL ? &before->accounts : NULL, &named, edit, &after);
+    static const struct texts none;
+    accounts_edit(before != NULL ? &before->accounts : &none, &named, edit, &after);
     if (!edit_entry(&editing, tag, before == NULL && after.count == 0 ? NULL : &after, &err)) {
         return command_fail(line, &err);
     }

@@ -534,6 +534,9 @@ struct output *message_output(const struct codec *codec, const void *message, co
     AUTO(buffer) struct buffer body;
     buffer_init(&body, MESSAGE_MAXIMUM_BYTES);
     message_format(codec, message, &body);
+    if (body.is_overflowed) {
+        error_out_of_memory();
+    }
     char time[CLOCK_TEXT_SIZE];
     clock_format(envelope->time_ms, time);
     struct output *output = output_new(topic, key, buffer_slice(&body));

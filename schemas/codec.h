@@ -136,5 +136,6 @@ const char *check_deployment(const char *text);    /* d- and 16 lower-case hexad
 const char *check_base64(const char *text);
 
 /* The message as it goes onto a topic (short name), with the CloudEvents headers of Kafka's protocol binding beside the
- * structured body, so that tools can filter without reading it. */
+ * structured body, so that tools can filter without reading it. Every message is bounded by what goes into it; one
+ * beyond MESSAGE_MAXIMUM_BYTES ends the process like memory that is gone. */
 struct output *message_output(const struct codec *codec, const void *message, const char *topic, const char *key);

@@ -12,6 +12,9 @@ static const struct field map_entry_fields[] = {
 static const char *map_entry_check(const void *message)
 {
     const struct map_entry *entry = message;
+    if (entry->accounts.count > MAP_ENTRY_ACCOUNTS_MAXIMUM) {
+        return "accounts must not be more than 200,000";
+    }
     return texts_are_unique(&entry->accounts) ? NULL : "accounts must not contain an account twice";
 }
 

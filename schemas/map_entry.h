@@ -6,6 +6,9 @@
 
 #include "schemas/codec.h"
 
+/* What depends on the number of accounts, such as the record of an accepted deployment, fits into a message. */
+enum { MAP_ENTRY_ACCOUNTS_MAXIMUM = 200000 };
+
 struct map_entry {
     struct envelope envelope;
     char *tag;

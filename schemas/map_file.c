@@ -1,37 +1,48 @@
 #include "schemas/map_file.h"
 
 #include "schemas/json.h"
+#include "schemas/map_entry.h"
 
 enum { MAP_FILE_MAXIMUM_BYTES = 64 * 1024 * 1024 };
 
-bool accounts_have(const struct texts *accounts, const char *account)
+void accounts_index(const struct texts *accounts, struct index *index)
 {
     for (size_t i = 0; i < accounts->count; i++) {
-        if (strcmp(accounts->items[i], account) == 0) {
-            return true;
-        }
+        index_put(index, slice_of(accounts->items[i]), accounts->items[i]);
     }
-    return false;
 }
 
-static bool account_add(struct texts *accounts, const char *account, struct error *err)
+/* seen holds what accounts holds. */
+static bool account_add(struct texts *accounts, struct index *seen, const char *account, struct error *err)
 {
     const char *wrong = check_account(account);
     if (wrong != NULL) {
         return error_set(err, ERROR_REJECT, "\"%.60s\" %s", account, wrong);
     }
-    if (!accounts_have(accounts, account)) {
-        texts_add(accounts, account);
+    if (index_get(seen, slice_of(account)) != NULL) {
+        return true;
     }
+    if (accounts->count == MAP_ENTRY_ACCOUNTS_MAXIMUM) {
+        return error_set(err, ERROR_REJECT, "more than %d accounts", MAP_ENTRY_ACCOUNTS_MAXIMUM);
+    }
+    texts_add(accounts, account);
+    index_put(seen, slice_of(account), accounts->items[accounts->count - 1]);
     return true;
+}
+
+static void index_auto(struct index *index)
+{
+    index_clear(index, NULL);
 }
 
 bool accounts_parse(const char *text, struct texts *accounts, struct error *err)
 {
+    AUTO(index) struct index seen = {0};
+    accounts_index(accounts, &seen);
     struct slice rest = slice_of(text);
     for (struct slice item; slice_next_item(&rest, &item);) {
         AUTO(text) char *account = slice_copy(item);
-        if (!account_add(accounts, account, err)) {
+        if (!account_add(accounts, &seen, account, err)) {
             return false;
         }
     }
@@ -70,6 +81,7 @@ static bool entry_read(const cJSON *list, struct map_file *file, struct error *e
     if (!cJSON_IsArray(list)) {
         return error_set(err, ERROR_REJECT, "must be a list of account ids, such as [\"111111111111\"]");
     }
+    AUTO(index) struct index seen = {0};
     struct map_file_entry *entry = groups_add(&file->entries, sizeof(*entry));
     entry->tag = text_copy(list->string);
     for (const cJSON *item = list->child; item != NULL; item = item->next) {
@@ -81,7 +93,7 @@ static bool entry_read(const cJSON *list, struct map_file *file, struct error *e
         if (!cJSON_IsString(item)) {
             return error_set(err, ERROR_REJECT, "account ids are texts of 12 digits");
         }
-        if (!account_add(&entry->accounts, item->valuestring, err)) {
+        if (!account_add(&entry->accounts, &seen, item->valuestring, err)) {
             return false;
         }
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "schemas/codec.h"
+#include "workers/common/base/index.h"
 
 struct map_file_entry {
     char *tag;
@@ -27,4 +28,7 @@ const struct map_file_entry *map_file_find(const struct map_file *file, const ch
 
 /* Adds the ids of a text such as "111111111111, 222222222222", the reference's form: trimmed, without duplicates. */
 bool accounts_parse(const char *text, struct texts *accounts, struct error *err) MUST_CHECK;
-bool accounts_have(const struct texts *accounts, const char *account);
+
+/* Fills an index with the accounts, for looking them up; it borrows them and is cleared with index_clear(index, NULL).
+ */
+void accounts_index(const struct texts *accounts, struct index *index);

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,6 +133,18 @@ class Broker:
 
     # --- an independent client ---
 
+    @staticmethod
+    def _watermarks(consumer, topic, partition, seconds=20):
+        """A topic that has just been created has no leader for a moment."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
     def read_all(self, topic, isolation="read_committed", seconds=30):
         """Every message up to the present end of the topic."""
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": "tests", "isolation.level": isolation,
@@ -142,7 +154,7 @@ class Broker:
             partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
             starts, ends = [], {}
             for number in partitions:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
+                low, high = self._watermarks(consumer, topic, number)
                 starts.append(TopicPartition(topic, number, low))
                 ends[number] = high
             consumer.assign(starts)
@@ -196,7 +208,7 @@ class Broker:
             committed = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=10)
             lag = {}
             for one in committed:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, one.partition), timeout=10)
+                low, high = self._watermarks(consumer, topic, one.partition)
                 lag[one.partition] = high - (one.offset if one.offset >= 0 else low)
             return lag
         finally:
