@@ -98,13 +98,21 @@ integration: all $(BUILD)/bin/codec_check ## the tests with real brokers and sto
 memcheck:                               ## unit tests under valgrind
 	@$(MAKE) --no-print-directory check MODE=debug RUN='valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9'
 
+# Objects of their own, instrumented for coverage; a report of any sanitizer ends the run.
 FUZZ_SECONDS ?= 60
-FUZZ_CFLAGS := -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined
-fuzz:                                   ## libFuzzer, FUZZ_SECONDS each
-	@mkdir -p build/fuzz
-	@for f in $(FUZZERS); do n=$$(basename $$f .c); mkdir -p build/fuzz/$$n.corpus; \
-	  clang $(CPPFLAGS) $(FUZZ_CFLAGS) -o build/fuzz/$$n $$f $(LIBRARY) $(LDLIBS) && \
-	  build/fuzz/$$n -max_total_time=$(FUZZ_SECONDS) -close_fd_mask=1 build/fuzz/$$n.corpus schemas/examples && echo "fuzzed $$n" || exit 1; done
+FUZZ_CFLAGS  := -std=gnu17 -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+fuzzobj       = $(patsubst %.c,build/fuzz/%.o,$1)
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D); echo "  CC  $< (for fuzzing)"
+	$(Q)clang $(CPPFLAGS) -MMD -MP $(FUZZ_CFLAGS) -c -o $@ $<
+build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o $(call fuzzobj,$(LIBRARY))
+	@mkdir -p $(@D)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+
+fuzz: $(FUZZERS:tests/fuzz/%.c=build/fuzz/bin/%) ## libFuzzer, FUZZ_SECONDS each
+	@for f in $^; do n=$$(basename $$f); mkdir -p build/fuzz/corpus/$$n; \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -close_fd_mask=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus/$$n $(SEEDS) && \
+	  echo "fuzzed $$n" || exit 1; done
 
 lint:                                   ## format, analysers, headers alone, layers, options, banned calls
 	@tests/support/lint.sh
@@ -113,7 +121,7 @@ format:                                 ## rewrite the sources' layout
 	@clang-format -i $(SOURCES) $(HEADERS) $(TESTS) $(FUZZERS) $(wildcard tests/support/*.c)
 
 clean:                                  ## remove what was built; installed tools stay
-	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/lint build/tagfleet
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/log build/tagfleet
 
 distclean:                              ## remove the build folder with the installed tools
 	@rm -rf build
@@ -124,4 +132,4 @@ help:
 .PHONY: all deps test-deps demo test tests-built unit replay check integration memcheck fuzz lint format clean distclean help
 .SECONDARY:
 .DELETE_ON_ERROR:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -84,5 +84,5 @@ def make_fleet(tmp_path):
     yield make
     for fleet in made:
         fleet.__exit__()
-    complaints = [complaint for fleet in made for complaint in fleet.message_complaints()]
-    assert not complaints, f"{len(complaints)} messages break their contract:\n" + "\n".join(complaints[:20])
+    complaints = [complaint for fleet in made for complaint in fleet.log_complaints() + fleet.message_complaints()]
+    assert not complaints, f"{len(complaints)} complaints about messages and logs:\n" + "\n".join(complaints[:20])

@@ -126,6 +126,12 @@ class Fleet:
         self.garbage.add((topic, value))
         self.broker.produce(self.prefix + topic, key, value)
 
+    def log_complaints(self):
+        """What a sanitizer or an assertion has said while a role ran."""
+        words = ("Sanitizer", "runtime error:", "Assertion", "out of memory")
+        return [f"{role.log_path.name}: {line}" for role in self.roles for line in role.log().splitlines()
+                if any(word in line for word in words)]
+
     def message_complaints(self):
         """What is wrong with the messages of all topics, those of aborted transactions too."""
         found = []
