@@ -49,21 +49,24 @@ bool ledger_restore(struct ledger *ledger, int64_t committed_offset, const char 
     if (metadata[0] == '\0') {
         return true;
     }
-    if (strncmp(metadata, map_version, strlen(map_version)) != 0) {
+    if (strncmp(metadata, map_version, strlen(map_version)) != 0 || committed_offset < 0) {
         return false;
     }
+    int64_t last = -1; /* ranges are in order and do not touch */
     const char *cursor = metadata + strlen(map_version);
     size_t count = 0;
     int64_t *ranges = memory_zeroed(strlen(metadata), 2 * sizeof(int64_t));
     for (;;) {
         int64_t from;
         int64_t to;
-        if (!range_parse(&cursor, &from, &to) || (*cursor != ',' && *cursor != '\0')) {
+        if (!range_parse(&cursor, &from, &to) || (*cursor != ',' && *cursor != '\0') || from <= last ||
+            to >= INT64_MAX - committed_offset) {
             free(ranges);
             return false;
         }
         ranges[2 * count] = committed_offset + from;
         ranges[2 * count + 1] = committed_offset + to;
+        last = to;
         count++;
         if (*cursor++ == '\0') {
             break;
@@ -75,7 +78,8 @@ bool ledger_restore(struct ledger *ledger, int64_t committed_offset, const char 
     return true;
 }
 
-static bool ledger_is_restored(const struct ledger *ledger, int64_t offset)
+/* The first restored range that does not end before the offset. */
+static size_t restored_position(const struct ledger *ledger, int64_t offset)
 {
     size_t low = 0;
     size_t high = ledger->restored_count;
@@ -87,7 +91,13 @@ static bool ledger_is_restored(const struct ledger *ledger, int64_t offset)
             high = middle;
         }
     }
-    return low < ledger->restored_count && offset >= ledger->restored[2 * low];
+    return low;
+}
+
+static bool ledger_is_restored(const struct ledger *ledger, int64_t offset)
+{
+    size_t position = restored_position(ledger, offset);
+    return position < ledger->restored_count && offset >= ledger->restored[2 * position];
 }
 
 static void ledger_forget_head(struct ledger *ledger)
@@ -161,9 +171,21 @@ static bool entry_counts(const struct ledger_entry *entry)
     return entry->mark == LEDGER_SETTLED || entry->mark == LEDGER_CHOSEN;
 }
 
-/* Appends the settled and chosen runs from a position on. */
+static void run_append(struct buffer *map, int64_t from, int64_t to)
+{
+    buffer_append_text(map, map->len == 0 ? map_version : ",");
+    buffer_append_format(map, "%" PRId64, from);
+    if (to > from) {
+        buffer_append_format(map, "-%" PRId64, to);
+    }
+}
+
+/* Appends the settled and chosen runs from a position on, and what the restored map says of messages that have not been
+ * read again: it would be forgotten by this commit otherwise. */
 static void map_append(const struct ledger *ledger, size_t from, int64_t base, struct buffer *map)
 {
+    const int64_t *restored = ledger->restored;
+    size_t unread = ledger->end >= 0 ? restored_position(ledger, ledger->end) : ledger->restored_count;
     for (size_t i = from; i < ledger->count; i++) {
         if (!entry_counts(ledger_at(ledger, i))) {
             continue;
@@ -172,12 +194,17 @@ static void map_append(const struct ledger *ledger, size_t from, int64_t base, s
         while (last + 1 < ledger->count && entry_counts(ledger_at(ledger, last + 1))) {
             last++;
         }
-        buffer_append_text(map, map->len == 0 ? map_version : ",");
-        buffer_append_format(map, "%" PRId64, ledger_at(ledger, i)->offset - base);
-        if (last > i) {
-            buffer_append_format(map, "-%" PRId64, ledger_at(ledger, last)->offset - base);
+        int64_t to = ledger_at(ledger, last)->offset;
+        if (last + 1 == ledger->count && unread < ledger->restored_count && restored[2 * unread] <= ledger->end) {
+            to = restored[2 * unread + 1];
+            unread++;
         }
+        run_append(map, ledger_at(ledger, i)->offset - base, to - base);
         i = last;
+    }
+    for (; unread < ledger->restored_count; unread++) {
+        int64_t start = restored[2 * unread] > ledger->end ? restored[2 * unread] : ledger->end;
+        run_append(map, start - base, restored[2 * unread + 1] - base);
     }
 }
 

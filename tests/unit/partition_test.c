@@ -1,0 +1,261 @@
+#include "workers/common/engine/task.h"
+
+#include "tests/support/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MESSAGES = 600, KEYS = 12 };
+
+static bool add(struct partition *partition, int64_t offset, const char *key)
+{
+    struct record record = {.offset = offset, .key = key != NULL ? slice_of(key) : slice_from(NULL, 0)};
+    return partition_add(partition, NULL, &record);
+}
+
+/* Takes a task as the engine does; -1 when none may run. */
+static int64_t take(struct partition *partition, struct task **ret_task)
+{
+    struct task *task = partition_next_ready(partition);
+    if (ret_task != NULL) {
+        *ret_task = task;
+    }
+    return task != NULL ? task->record.offset : -1;
+}
+
+static void tasks_without_a_key_are_all_ready_in_the_order_of_their_offsets(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(3);
+    assert_int_equal(partition->number, 3);
+    assert_int_equal(take(partition, NULL), -1);
+    assert_true(add(partition, 1, NULL));
+    assert_true(add(partition, 2, NULL));
+    assert_true(add(partition, 7, NULL));
+    assert_int_equal(take(partition, NULL), 1);
+    assert_int_equal(take(partition, NULL), 2);
+    assert_int_equal(take(partition, NULL), 7);
+    assert_int_equal(take(partition, NULL), -1);
+    assert_int_equal(partition_task_count(partition), 3);
+    partition_free(partition);
+}
+
+static void the_tasks_of_one_key_run_one_at_a_time_and_others_overtake(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct task *first;
+    struct task *other;
+    struct task *second;
+    (void)add(partition, 1, "a");
+    (void)add(partition, 2, "a");
+    (void)add(partition, 3, "b");
+    (void)add(partition, 4, "a");
+    assert_int_equal(take(partition, &first), 1);
+    assert_int_equal(take(partition, &other), 3);
+    assert_int_equal(take(partition, NULL), -1);
+    partition_finish(other);
+    assert_int_equal(take(partition, NULL), -1);
+    partition_finish(first);
+    assert_int_equal(take(partition, &second), 2);
+    assert_int_equal(take(partition, NULL), -1);
+    partition_finish(second);
+    assert_int_equal(take(partition, NULL), 4);
+    partition_free(partition);
+}
+
+static void a_key_with_nobody_left_is_forgotten_and_can_come_again(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct task *task;
+    (void)add(partition, 1, "a");
+    assert_int_equal(partition->keys.count, 1);
+    (void)take(partition, &task);
+    partition_finish(task);
+    assert_int_equal(partition->keys.count, 0);
+    partition_finish(task); /* a second time it has no queue any more */
+    (void)add(partition, 2, "a");
+    assert_int_equal(take(partition, NULL), 2);
+    partition_free(partition);
+}
+
+static void an_empty_key_is_a_key_and_keys_may_hold_nul(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct record first = {.offset = 3, .key = slice_from("k\0a", 3)};
+    struct record second = {.offset = 4, .key = slice_from("k\0b", 3)};
+    (void)add(partition, 1, "");
+    (void)add(partition, 2, "");
+    (void)partition_add(partition, NULL, &first);
+    (void)partition_add(partition, NULL, &second);
+    assert_int_equal(take(partition, NULL), 1);
+    assert_int_equal(take(partition, NULL), 3);
+    assert_int_equal(take(partition, NULL), 4);
+    assert_int_equal(take(partition, NULL), -1);
+    partition_free(partition);
+}
+
+static void a_task_that_waits_for_its_retry_holds_its_key_only(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct task *task;
+    (void)add(partition, 1, "a");
+    (void)add(partition, 2, "a");
+    (void)add(partition, 3, "b");
+    (void)take(partition, &task);
+    assert_int_equal(take(partition, NULL), 3);
+    assert_int_equal(take(partition, NULL), -1);
+    partition_make_ready(task); /* the pause is over */
+    assert_int_equal(take(partition, NULL), 1);
+    assert_int_equal(take(partition, NULL), -1);
+    partition_free(partition);
+}
+
+static void the_tasks_behind_can_be_seen_in_their_order(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct task *task;
+    (void)add(partition, 1, "a");
+    (void)add(partition, 2, "b");
+    (void)add(partition, 3, "a");
+    (void)add(partition, 4, "a");
+    (void)take(partition, &task);
+    assert_int_equal(task->behind->record.offset, 3);
+    assert_int_equal(task->behind->behind->record.offset, 4);
+    assert_null(task->behind->behind->behind);
+    partition_finish(task);
+    assert_null(task->behind);
+    partition_free(partition);
+}
+
+static void a_message_that_is_settled_already_makes_no_task(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    assert_true(ledger_restore(&partition->ledger, 10, "v1:1-2"));
+    assert_true(add(partition, 10, "a"));
+    assert_false(add(partition, 11, "a"));
+    assert_false(add(partition, 12, NULL));
+    assert_true(add(partition, 13, NULL));
+    assert_int_equal(partition_task_count(partition), 2);
+    assert_int_equal(take(partition, NULL), 10);
+    assert_int_equal(take(partition, NULL), 13);
+    partition_free(partition);
+}
+
+static void messages_that_came_before_the_map_was_known_wait_for_it(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    for (int64_t offset = 10; offset < 14; offset++) {
+        struct record record = {.offset = offset, .key = slice_of("k")};
+        partition_keep_early(partition, &record);
+        assert_null(record.key.ptr);
+    }
+    assert_int_equal(take(partition, NULL), -1);
+    assert_int_equal(partition_task_count(partition), 4);
+    assert_true(ledger_restore(&partition->ledger, 10, "v1:0,2"));
+    assert_int_equal(partition_admit_early(partition, NULL), 2);
+    assert_int_equal(partition_task_count(partition), 2);
+    assert_int_equal(take(partition, NULL), 11);
+    assert_int_equal(take(partition, NULL), -1);
+    assert_int_equal(partition_admit_early(partition, NULL), 0);
+    partition_free(partition);
+}
+
+static void a_partition_goes_with_all_that_waits_in_it(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct task *task;
+    struct record early = {.offset = 9};
+    (void)add(partition, 1, "a");
+    (void)add(partition, 2, "a");
+    (void)take(partition, &task);
+    struct output *output = output_new("topic", "key", slice_of("value"));
+    output_add_header(output, "name", "value");
+    task->first_output = output;
+    task->last_output = output;
+    partition_keep_early(partition, &early);
+    partition_free(partition); /* leaks show under a sanitizer */
+}
+
+static void outputs_can_be_forgotten_and_written_anew(void **state)
+{
+    (void)state;
+    struct task task = {0};
+    struct output *output = output_new("topic", "key", slice_from(NULL, 0));
+    assert_null(output->value);
+    task.first_output = output;
+    task.last_output = output;
+    task.output_bytes = output_size_bytes(output);
+    assert_true(task.output_bytes > 0);
+    task_forget_outputs(&task);
+    assert_null(task.first_output);
+    assert_null(task.last_output);
+    assert_int_equal(task.output_bytes, 0);
+}
+
+static void however_tasks_end_each_key_is_worked_on_in_order_and_alone(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct task *running[MESSAGES];
+    size_t running_count = 0;
+    int64_t next_offset = 0;
+    int64_t last_of_key[KEYS];
+    bool is_running[KEYS] = {false};
+    size_t finished = 0;
+    unsigned seed = 11;
+    memset(last_of_key, -1, sizeof(last_of_key));
+    static char keys[KEYS][2];
+    while (finished < MESSAGES) {
+        unsigned choice = (unsigned)rand_r(&seed) % 3;
+        if (choice == 0 && next_offset < MESSAGES) {
+            size_t key = (size_t)rand_r(&seed) % KEYS;
+            keys[key][0] = (char)('a' + key);
+            assert_true(add(partition, next_offset++, keys[key]));
+        } else if (choice == 1) {
+            struct task *task;
+            if (take(partition, &task) >= 0) {
+                size_t key = (size_t)(task->record.key.ptr[0] - 'a');
+                assert_false(is_running[key]);
+                assert_true(task->record.offset > last_of_key[key]);
+                is_running[key] = true;
+                last_of_key[key] = task->record.offset;
+                running[running_count++] = task;
+            }
+        } else if (running_count > 0) {
+            size_t position = (size_t)rand_r(&seed) % running_count;
+            struct task *task = running[position];
+            running[position] = running[--running_count];
+            is_running[task->record.key.ptr[0] - 'a'] = false;
+            partition_finish(task);
+            finished++;
+        }
+    }
+    assert_int_equal(partition->keys.count, 0);
+    partition_free(partition);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tasks_without_a_key_are_all_ready_in_the_order_of_their_offsets),
+        cmocka_unit_test(the_tasks_of_one_key_run_one_at_a_time_and_others_overtake),
+        cmocka_unit_test(a_key_with_nobody_left_is_forgotten_and_can_come_again),
+        cmocka_unit_test(an_empty_key_is_a_key_and_keys_may_hold_nul),
+        cmocka_unit_test(a_task_that_waits_for_its_retry_holds_its_key_only),
+        cmocka_unit_test(the_tasks_behind_can_be_seen_in_their_order),
+        cmocka_unit_test(a_message_that_is_settled_already_makes_no_task),
+        cmocka_unit_test(messages_that_came_before_the_map_was_known_wait_for_it),
+        cmocka_unit_test(a_partition_goes_with_all_that_waits_in_it),
+        cmocka_unit_test(outputs_can_be_forgotten_and_written_anew),
+        cmocka_unit_test(however_tasks_end_each_key_is_worked_on_in_order_and_alone),
+    };
+    return cmocka_run_group_tests_name("partition", tests, NULL, NULL);
+}
