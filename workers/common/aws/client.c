@@ -229,7 +229,8 @@ static bool call_url(struct aws_call *call, const char *region, struct buffer *u
     if (call->request.query != NULL && call->request.query[0] != '\0') {
         buffer_append_format(url, "?%s", call->request.query);
     }
-    return !url->is_overflowed || error_set(err, ERROR_REJECT, "the request's URL is too long");
+    return (!url->is_overflowed && !path->is_overflowed) ||
+           error_set(err, ERROR_REJECT, "the request's URL is too long");
 }
 
 /* Signs the request for this moment and fills the header lines. */

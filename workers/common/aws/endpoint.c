@@ -63,7 +63,8 @@ bool bucket_name_is_valid(const char *name, bool is_lenient)
 {
     size_t length = strlen(name);
     if (is_lenient) {
-        return length > 0 && length <= BUCKET_LENIENT_MAXIMUM && strpbrk(name, "/?#% \t\r\n") == NULL;
+        bool is_dots = strspn(name, ".") == length; /* none at all, or a dot segment of the path */
+        return !is_dots && length <= BUCKET_LENIENT_MAXIMUM && strpbrk(name, "/?#% \t\r\n") == NULL;
     }
     return length >= BUCKET_MINIMUM && length <= BUCKET_MAXIMUM &&
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.-") == length && isalnum((unsigned char)name[0]) &&

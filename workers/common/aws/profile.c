@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Values by "<file>/<profile>/<key>"; names of profiles by "<file>/<profile>". */
+/* Values by file, profile and key, names of profiles by file and profile: each on a line of its own, because none of
+ * them can hold a line end. */
 struct profiles {
     struct index values;
     struct index names;
@@ -73,7 +74,7 @@ static void value_put(struct profiles *profiles, enum profile_file file, struct 
                       struct slice value)
 {
     AUTO(text)
-    char *name = text_format("%d/%.*s/%.*s", (int)file, (int)profile.len, profile.ptr, (int)key.len, key.ptr);
+    char *name = text_format("%d\n%.*s\n%.*s", (int)file, (int)profile.len, profile.ptr, (int)key.len, key.ptr);
     for (char *at = name + strlen(name) - key.len; *at != '\0'; at++) {
         *at = (char)tolower((unsigned char)*at);
     }
@@ -96,6 +97,9 @@ bool profiles_add(struct profiles *profiles, enum profile_file file, const char 
         content.ptr += end != NULL ? length + 1 : length;
         content.len -= end != NULL ? length + 1 : length;
         number++;
+        if (memchr(line.ptr, '\0', line.len) != NULL) {
+            return line_refuse(file_name, number, "a NUL byte", err);
+        }
         bool is_nested = line.len > 0 && isspace((unsigned char)line.ptr[0]);
         struct slice text = slice_trim(line);
         if (text.len == 0 || text.ptr[0] == '#' || text.ptr[0] == ';' || (is_nested && is_in_section)) {
@@ -107,7 +111,7 @@ bool profiles_add(struct profiles *profiles, enum profile_file file, const char 
             }
             is_in_section = true;
             if (profile.len > 0) {
-                AUTO(text) char *name = text_format("%d/%.*s", (int)file, (int)profile.len, profile.ptr);
+                AUTO(text) char *name = text_format("%d\n%.*s", (int)file, (int)profile.len, profile.ptr);
                 (void)index_put(&profiles->names, slice_of(name), profiles);
             }
             continue;
@@ -128,7 +132,7 @@ bool profiles_add(struct profiles *profiles, enum profile_file file, const char 
 bool profiles_has(const struct profiles *profiles, const char *profile)
 {
     for (int file = PROFILE_CREDENTIALS_FILE; file <= PROFILE_CONFIG_FILE; file++) {
-        AUTO(text) char *name = text_format("%d/%s", file, profile);
+        AUTO(text) char *name = text_format("%d\n%s", file, profile);
         if (index_get(&profiles->names, slice_of(name)) != NULL) {
             return true;
         }
@@ -139,7 +143,7 @@ bool profiles_has(const struct profiles *profiles, const char *profile)
 const char *profiles_get(const struct profiles *profiles, const char *profile, const char *key)
 {
     for (int file = PROFILE_CREDENTIALS_FILE; file <= PROFILE_CONFIG_FILE; file++) {
-        AUTO(text) char *name = text_format("%d/%s/%s", file, profile, key);
+        AUTO(text) char *name = text_format("%d\n%s\n%s", file, profile, key);
         const char *value = index_get(&profiles->values, slice_of(name));
         if (value != NULL && value[0] != '\0') {
             return value;

@@ -37,6 +37,8 @@ struct entry {
     int64_t used_at_ms;
     struct sts_call *call;
     struct role_wait *waits;
+    struct role_wait *told; /* those that are being answered just now and have not been called yet */
+    bool is_telling;
     struct loop_timer *answering;
 };
 
@@ -69,16 +71,22 @@ struct roles *roles_new(struct aws_client *client, const struct roles_settings *
     return roles;
 }
 
+static void waits_free(struct role_wait *waits)
+{
+    while (waits != NULL) {
+        struct role_wait *wait = waits;
+        waits = wait->next;
+        free(wait);
+    }
+}
+
 static void entry_free(void *value)
 {
     struct entry *entry = value;
     sts_cancel(entry->call);
     loop_timer_cancel(aws_client_loop(entry->roles->client), entry->answering);
-    while (entry->waits != NULL) {
-        struct role_wait *wait = entry->waits;
-        entry->waits = wait->next;
-        free(wait);
-    }
+    waits_free(entry->waits);
+    waits_free(entry->told);
     credentials_free(entry->credentials);
     free(entry->key);
     free(entry->profile);
@@ -100,10 +108,14 @@ void roles_free(struct roles *roles)
     }
 }
 
+static bool key_is_good(const struct credentials *key)
+{
+    return key != NULL && (key->expires_wall_ms == 0 || key->expires_wall_ms - clock_wall_ms() > USABLE_MINIMUM_MS);
+}
+
 static bool entry_is_good(const struct entry *entry)
 {
-    return entry->credentials != NULL && (entry->credentials->expires_wall_ms == 0 ||
-                                          entry->credentials->expires_wall_ms - clock_wall_ms() > USABLE_MINIMUM_MS);
+    return key_is_good(entry->credentials);
 }
 
 static bool entry_wants_refresh(const struct entry *entry)
@@ -124,17 +136,19 @@ static void entry_answer(void *context)
         answer.retry_in_ms = entry->failed_until - clock_monotonic_ms();
         answer.retry_in_ms = answer.retry_in_ms > 0 ? answer.retry_in_ms : 0;
     }
-    struct role_wait *waits = entry->waits;
-    entry->waits = NULL;
-    /* What is asked during the answers waits for the next ones; the entry may be dropped meanwhile, the key not. */
+    /* What is asked during the answers waits for the next ones, and what is cancelled during them is not called. The
+     * entry stays meanwhile, but its key may be dropped. */
+    entry->told = TAKE(entry->waits);
+    entry->is_telling = true;
     struct credentials *kept = answer.credentials != NULL ? credentials_copy(answer.credentials) : NULL;
     answer.credentials = kept;
-    while (waits != NULL) {
-        struct role_wait *wait = waits;
-        waits = wait->next;
+    while (entry->told != NULL) {
+        struct role_wait *wait = entry->told;
+        entry->told = wait->next;
         wait->on_answer(wait->context, &answer);
         free(wait);
     }
+    entry->is_telling = false;
     credentials_free(kept);
 }
 
@@ -171,13 +185,27 @@ static void entry_failed(struct entry *entry, const struct error *err, const str
 
 static void entry_assumed(void *context, struct sts_result *result)
 {
+    static const struct failure clock_differs = {.kind = FAILURE_CLOCK_SKEW};
     struct entry *entry = context;
+    struct roles *roles = entry->roles;
+    const struct failure *failure = &result->result->failure;
     entry->call = NULL;
-    if (result->credentials != NULL) {
+    if (key_is_good(result->credentials)) {
         entry_succeeded(entry, TAKE(result->credentials));
+    } else if (result->credentials != NULL) {
+        struct error err;
+        (void)error_set(&err, ERROR_RETRY, "AssumeRole %.150s: by this machine's clock the new key has expired already",
+                        entry->role_arn);
+        entry_failed(entry, &err, &clock_differs);
     } else {
-        entry_failed(entry, &result->result->err, &result->result->failure);
+        entry_failed(entry, &result->result->err, failure);
     }
+    if (failure->kind == FAILURE_EXPIRED_TOKEN || failure->kind == FAILURE_BAD_CREDENTIALS) {
+        /* The caller's own key is meant; whoever renews it has perhaps done so by the next question. */
+        credentials_free(roles->main);
+        roles->main = NULL;
+    }
+    loop_timer_cancel(aws_client_loop(roles->client), entry->answering);
     entry_answer(entry);
 }
 
@@ -228,7 +256,7 @@ static void oldest_visit(const char *key, void *value, void *context)
     (void)key;
     struct entry *entry = value;
     struct entry **oldest = context;
-    bool is_idle = entry->call == NULL && entry->waits == NULL && entry->answering == NULL;
+    bool is_idle = entry->call == NULL && entry->waits == NULL && entry->answering == NULL && !entry->is_telling;
     if (is_idle && (*oldest == NULL || entry->used_at_ms < (*oldest)->used_at_ms)) {
         *oldest = entry;
     }
@@ -299,18 +327,24 @@ struct role_wait *roles_get(struct roles *roles, const struct role_request *requ
     return wait;
 }
 
-void role_wait_cancel(struct role_wait *wait)
+static bool wait_remove(struct role_wait **link, struct role_wait *wait)
 {
-    if (wait == NULL) {
-        return;
-    }
-    struct role_wait **link = &wait->entry->waits;
     while (*link != NULL && *link != wait) {
         link = &(*link)->next;
     }
-    if (*link == wait) {
-        *link = wait->next;
-        free(wait);
+    if (*link == NULL) {
+        return false;
+    }
+    *link = wait->next;
+    free(wait);
+    return true;
+}
+
+void role_wait_cancel(struct role_wait *wait)
+{
+    if (wait != NULL) {
+        struct entry *entry = wait->entry;
+        (void)(wait_remove(&entry->waits, wait) || wait_remove(&entry->told, wait));
     }
 }
 

@@ -10,7 +10,8 @@
 #include <string.h>
 
 enum {
-    PATH_MAXIMUM = 8 * 1024,
+    PATH_MAXIMUM = 16 * 1024 * 1024, /* far more than a URL may have: nothing is cut here, the client refuses it */
+    SOURCE_MAXIMUM = 8 * 1024,       /* of a header */
     LIST_ANSWER_MAXIMUM = 8 * 1024 * 1024,
     SMALL_ANSWER_MAXIMUM = 256 * 1024,
     LIST_TIMEOUT_MS = 30000,
@@ -217,7 +218,9 @@ static void list_end(struct s3_call *call, const struct aws_result *result)
     struct s3_list_result list = {.result = &whole, .pages = call->pages};
     if (whole.err.action == ERROR_NONE) {
         list.listing = TAKE(call->listing);
-        qsort(list.listing->objects, list.listing->count, sizeof(*list.listing->objects), object_order);
+        if (list.listing->count > 0) {
+            qsort(list.listing->objects, list.listing->count, sizeof(*list.listing->objects), object_order);
+        }
     }
     call_free(call);
     on_done(context, &list);
@@ -234,6 +237,7 @@ static void list_page_done(void *context, const struct aws_result *result)
     if (result->err.action == ERROR_NONE &&
         (call->listing->count > call->objects_maximum || call->pages >= PAGES_MAXIMUM)) {
         end.failure.kind = FAILURE_INVALID;
+        end.answer = NULL;
         (void)error_set(&end.err, ERROR_REJECT, "ListObjectsV2 s3://%s/%s: more than %zu objects", call->bucket,
                         call->prefix, call->objects_maximum);
     } else if (result->err.action == ERROR_NONE && call->is_truncated) {
@@ -354,12 +358,6 @@ struct s3_call *s3_copy_object(struct aws_client *client, const struct s3_copy_r
     AUTO(text)
     char *operation = text_format("CopyObject s3://%s/%s to s3://%s/%s", request->source.name, request->source_key,
                                   request->target.name, request->target_key);
-    if (request->source_size_bytes > S3_COPY_MAXIMUM_BYTES) {
-        (void)error_set(&call->refused, ERROR_REJECT, "%.300s: %" PRId64 " bytes; one copy takes at most 5 GB",
-                        operation, request->source_size_bytes);
-        call->timer = loop_after(aws_client_loop(client), 0, copy_refused, call);
-        return call;
-    }
     AUTO(buffer) struct buffer path;
     AUTO(buffer) struct buffer source;
     buffer_init(&path, PATH_MAXIMUM);
@@ -370,6 +368,16 @@ struct s3_call *s3_copy_object(struct aws_client *client, const struct s3_copy_r
     if (request->source_version != NULL) {
         buffer_append_text(&source, "?versionId=");
         uri_encode(&source, slice_of(request->source_version));
+    }
+    if (request->source_size_bytes > S3_COPY_MAXIMUM_BYTES) {
+        (void)error_set(&call->refused, ERROR_REJECT, "%.300s: %" PRId64 " bytes; one copy takes at most 5 GB",
+                        operation, request->source_size_bytes);
+    } else if (source.is_overflowed || source.len > SOURCE_MAXIMUM) {
+        (void)error_set(&call->refused, ERROR_REJECT, "%.300s: the source's key is too long", operation);
+    }
+    if (call->refused.action != ERROR_NONE) {
+        call->timer = loop_after(aws_client_loop(client), 0, copy_refused, call);
+        return call;
     }
     struct sigv4_header headers[HEADERS_MAXIMUM];
     size_t count = header_add(headers, 0, "x-amz-copy-source", source.ptr);

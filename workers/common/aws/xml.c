@@ -43,7 +43,7 @@ static void on_start(void *context, const XML_Char *name, const XML_Char **attri
     if (reader->depth > 0) {
         buffer_append_char(&reader->path, '/');
     }
-    buffer_append_text(&reader->path, colon != NULL ? colon + 1 : name);
+    buffer_append_text(&reader->path, colon != NULL && colon[1] != '\0' ? colon + 1 : name);
     if (reader->path.is_overflowed) {
         reader_stop(reader, "element names are too long");
         return;

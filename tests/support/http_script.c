@@ -1,0 +1,321 @@
+#include "tests/support/http_script.h"
+
+#include "tests/support/unit.h"
+#include "workers/common/base/buffer.h"
+#include "workers/common/base/clock.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { CONNECTIONS_MAXIMUM = 64, REQUESTS_MAXIMUM = 256, REQUEST_MAXIMUM_BYTES = 1 << 20, PATIENCE_MS = 20000 };
+
+struct seen {
+    char *method;
+    char *target;
+    char *headers;
+    char *body;
+};
+
+struct connection {
+    int descriptor; /* -1: free */
+    struct buffer input;
+};
+
+struct http_script {
+    const struct http_script_answer *answers;
+    size_t answer_count;
+    char url[64];
+    int listening;
+    int stopping;
+    pthread_t thread;
+    struct connection connections[CONNECTIONS_MAXIMUM];
+    pthread_mutex_t lock; /* of what follows */
+    struct seen seen[REQUESTS_MAXIMUM];
+    size_t seen_count;
+};
+
+static void connection_close(struct connection *connection)
+{
+    close(connection->descriptor);
+    connection->descriptor = -1;
+    buffer_done(&connection->input);
+}
+
+static void send_all(int descriptor, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t sent = send(descriptor, bytes, len, MSG_NOSIGNAL);
+        if (sent <= 0) {
+            return;
+        }
+        bytes += sent;
+        len -= (size_t)sent;
+    }
+}
+
+/* Returns false when the connection is over. */
+static bool answer_send(const struct http_script_answer *answer, int descriptor, bool is_head)
+{
+    if (answer->is_silent) {
+        return true;
+    }
+    if (answer->status == 0) {
+        return false;
+    }
+    const char *body = answer->body != NULL ? answer->body : "";
+    const char *headers = answer->headers != NULL ? answer->headers : "";
+    AUTO(buffer) struct buffer text;
+    buffer_init(&text, 16 << 20);
+    buffer_append_format(&text, "HTTP/1.1 %d Scripted\r\n%s", answer->status, headers);
+    if (strcasestr(headers, "Content-Length:") == NULL) {
+        buffer_append_format(&text, "Content-Length: %zu\r\n", strlen(body));
+    }
+    buffer_append_text(&text, "\r\n");
+    if (!is_head) {
+        buffer_append_text(&text, body);
+    }
+    send_all(descriptor, text.ptr, answer->is_cut ? text.len - 1 : text.len);
+    return !answer->is_cut;
+}
+
+static const char *header_value(const char *headers, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *line = headers; line != NULL && *line != '\0'; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncasecmp(line, name, len) == 0 && line[len] == ':') {
+            return line + len + 1 + strspn(line + len + 1, " ");
+        }
+    }
+    return NULL;
+}
+
+/* Takes one whole request off the input. Returns false when there is none yet. */
+static bool request_take(struct buffer *input, struct seen *ret_seen)
+{
+    const char *end = memmem(input->ptr, input->len, "\r\n\r\n", 4);
+    if (end == NULL) {
+        return false;
+    }
+    size_t head_len = (size_t)(end - input->ptr) + 4;
+    AUTO(text) char *head = slice_copy(slice_from(input->ptr, head_len));
+    const char *length = header_value(head, "Content-Length");
+    size_t body_len = length != NULL ? strtoul(length, NULL, 10) : 0;
+    if (input->len < head_len + body_len) {
+        return false;
+    }
+    size_t method_len = strcspn(head, " ");
+    size_t target_len = strcspn(head + method_len + 1, " ");
+    *ret_seen = (struct seen){
+        .method = slice_copy(slice_from(head, method_len)),
+        .target = slice_copy(slice_from(head + method_len + 1, target_len)),
+        .headers = text_copy(strchr(head, '\n') + 1),
+        .body = slice_copy(slice_from(input->ptr + head_len, body_len)),
+    };
+    size_t taken = head_len + body_len;
+    memmove(input->ptr, input->ptr + taken, input->len - taken);
+    input->len -= taken;
+    input->ptr[input->len] = '\0';
+    return true;
+}
+
+static size_t request_remember(struct http_script *script, const struct seen *seen)
+{
+    pthread_mutex_lock(&script->lock);
+    size_t position = script->seen_count;
+    if (position == REQUESTS_MAXIMUM) {
+        abort();
+    }
+    script->seen[script->seen_count++] = *seen;
+    pthread_mutex_unlock(&script->lock);
+    return position;
+}
+
+static void connection_read(struct http_script *script, struct connection *connection)
+{
+    static const struct http_script_answer beyond = {.status = 599, .body = "the script is at its end"};
+    char block[16384];
+    ssize_t count = recv(connection->descriptor, block, sizeof(block), 0);
+    if (count <= 0) {
+        connection_close(connection);
+        return;
+    }
+    buffer_append(&connection->input, slice_from(block, (size_t)count));
+    for (struct seen seen; request_take(&connection->input, &seen);) {
+        bool is_head = strcmp(seen.method, "HEAD") == 0;
+        size_t position = request_remember(script, &seen);
+        const struct http_script_answer *answer =
+            position < script->answer_count ? &script->answers[position] : &beyond;
+        if (!answer_send(answer, connection->descriptor, is_head)) {
+            connection_close(connection);
+            return;
+        }
+    }
+}
+
+static void connection_accept(struct http_script *script)
+{
+    int descriptor = accept4(script->listening, NULL, NULL, SOCK_CLOEXEC);
+    for (size_t i = 0; i < CONNECTIONS_MAXIMUM && descriptor >= 0; i++) {
+        if (script->connections[i].descriptor < 0) {
+            script->connections[i].descriptor = descriptor;
+            buffer_init(&script->connections[i].input, REQUEST_MAXIMUM_BYTES);
+            return;
+        }
+    }
+    if (descriptor >= 0) {
+        close(descriptor);
+    }
+}
+
+static void *serve(void *context)
+{
+    struct http_script *script = context;
+    for (;;) {
+        struct pollfd polled[CONNECTIONS_MAXIMUM + 2] = {
+            {.fd = script->stopping, .events = POLLIN},
+            {.fd = script->listening, .events = POLLIN},
+        };
+        for (size_t i = 0; i < CONNECTIONS_MAXIMUM; i++) {
+            polled[i + 2] = (struct pollfd){.fd = script->connections[i].descriptor, .events = POLLIN};
+        }
+        (void)poll(polled, CONNECTIONS_MAXIMUM + 2, -1);
+        if (polled[0].revents != 0) {
+            return NULL;
+        }
+        for (size_t i = 0; i < CONNECTIONS_MAXIMUM; i++) {
+            if (polled[i + 2].fd >= 0 && polled[i + 2].revents != 0) {
+                connection_read(script, &script->connections[i]);
+            }
+        }
+        if (polled[1].revents != 0) {
+            connection_accept(script);
+        }
+    }
+}
+
+struct http_script *http_script_start(const struct http_script_answer *answers, size_t count)
+{
+    struct http_script *script = memory_zeroed(1, sizeof(*script));
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    /* A proxy of the surroundings must not come between. */
+    setenv("no_proxy", "127.0.0.1", 1);
+    script->answers = answers;
+    script->answer_count = count;
+    script->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    script->stopping = eventfd(0, EFD_CLOEXEC);
+    assert_true(script->listening >= 0 && script->stopping >= 0);
+    assert_int_equal(bind(script->listening, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(script->listening, CONNECTIONS_MAXIMUM), 0);
+    assert_int_equal(getsockname(script->listening, (struct sockaddr *)&address, &size), 0);
+    (void)snprintf(script->url, sizeof(script->url), "http://127.0.0.1:%d", ntohs(address.sin_port));
+    for (size_t i = 0; i < CONNECTIONS_MAXIMUM; i++) {
+        script->connections[i].descriptor = -1;
+    }
+    assert_int_equal(pthread_mutex_init(&script->lock, NULL), 0);
+    assert_int_equal(pthread_create(&script->thread, NULL, serve, script), 0);
+    return script;
+}
+
+void http_script_stop(struct http_script *script)
+{
+    uint64_t one = 1;
+    assert_int_equal(write(script->stopping, &one, sizeof(one)), sizeof(one));
+    assert_int_equal(pthread_join(script->thread, NULL), 0);
+    for (size_t i = 0; i < CONNECTIONS_MAXIMUM; i++) {
+        if (script->connections[i].descriptor >= 0) {
+            connection_close(&script->connections[i]);
+        }
+    }
+    for (size_t i = 0; i < script->seen_count; i++) {
+        free(script->seen[i].method);
+        free(script->seen[i].target);
+        free(script->seen[i].headers);
+        free(script->seen[i].body);
+    }
+    close(script->listening);
+    close(script->stopping);
+    pthread_mutex_destroy(&script->lock);
+    free(script);
+}
+
+const char *http_script_url(const struct http_script *script)
+{
+    return script->url;
+}
+
+size_t http_script_count(struct http_script *script)
+{
+    pthread_mutex_lock(&script->lock);
+    size_t count = script->seen_count;
+    pthread_mutex_unlock(&script->lock);
+    return count;
+}
+
+static struct seen seen_at(struct http_script *script, size_t position)
+{
+    pthread_mutex_lock(&script->lock);
+    bool is_there = position < script->seen_count;
+    struct seen seen = is_there ? script->seen[position] : (struct seen){0};
+    pthread_mutex_unlock(&script->lock);
+    if (!is_there) {
+        fail_msg("there was no request %zu", position);
+    }
+    return seen;
+}
+
+const char *http_script_method(struct http_script *script, size_t position)
+{
+    return seen_at(script, position).method;
+}
+
+const char *http_script_target(struct http_script *script, size_t position)
+{
+    return seen_at(script, position).target;
+}
+
+const char *http_script_body(struct http_script *script, size_t position)
+{
+    return seen_at(script, position).body;
+}
+
+char *http_script_header(struct http_script *script, size_t position, const char *name)
+{
+    const char *value = header_value(seen_at(script, position).headers, name);
+    return value != NULL ? slice_copy(slice_from(value, strcspn(value, "\r\n"))) : NULL;
+}
+
+void loop_until(struct loop *loop, const bool *flag)
+{
+    for (int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS; !*flag;) {
+        if (clock_monotonic_ms() >= until_ms) {
+            fail_msg("it has not happened within %d ms", PATIENCE_MS);
+        }
+        loop_turn(loop, 100);
+    }
+}
+
+void loop_until_requests(struct loop *loop, struct http_script *script, size_t count)
+{
+    for (int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS; http_script_count(script) < count;) {
+        if (clock_monotonic_ms() >= until_ms) {
+            fail_msg("only %zu of %zu requests came within %d ms", http_script_count(script), count, PATIENCE_MS);
+        }
+        loop_turn(loop, 10);
+    }
+}
+
+void loop_for(struct loop *loop, int64_t duration_ms)
+{
+    for (int64_t until_ms = clock_monotonic_ms() + duration_ms; clock_monotonic_ms() < until_ms;) {
+        loop_turn(loop, 5);
+    }
+}

@@ -1,0 +1,28 @@
+#include "tests/support/scripted_aws.h"
+
+#include "workers/common/base/clock.h"
+
+void scripted_aws_start(struct scripted_aws *aws, const struct http_script_answer *answers, size_t count)
+{
+    aws->script = http_script_start(answers, count);
+    aws->loop = loop_new(NULL);
+    struct aws_client_settings settings = {
+        .endpoints = {.s3_url = http_script_url(aws->script), .sts_url = http_script_url(aws->script)},
+        .retry = {.attempts_maximum = SCRIPTED_ATTEMPTS, .base_ms = 1, .throttled_base_ms = 1, .maximum_ms = 5},
+    };
+    aws->client = aws_client_new(aws->loop, &settings);
+    aws->key = credentials_new("AKIDSCRIPT", "secret", "token", 0, "script");
+}
+
+void scripted_aws_stop(struct scripted_aws *aws)
+{
+    aws_client_free(aws->client);
+    loop_free(aws->loop);
+    http_script_stop(aws->script);
+    credentials_free(aws->key);
+}
+
+int64_t scripted_deadline_ms(void)
+{
+    return clock_monotonic_ms() + 30000;
+}
