@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_MAXIMUM = 16384 };
+enum { LINE_MAXIMUM = 16384, VALUE_MAXIMUM = 4096 };
 
 static enum log_level highest_level = LOG_INFO;
 static bool writes_json;
@@ -33,35 +33,66 @@ static const char *level_name(enum log_level level)
     return names[level];
 }
 
+/* The length of the UTF-8 character that the text begins with; 0 when its first byte begins none. */
+static size_t character_length(const unsigned char *text)
+{
+    unsigned char first = text[0];
+    size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    /* Longer than it needs to be, half of a surrogate pair, or beyond Unicode. */
+    bool is_forbidden = (first == 0xe0 && text[1] < 0xa0) || (first == 0xed && text[1] >= 0xa0) ||
+                        (first == 0xf0 && text[1] < 0x90) || (first == 0xf4 && text[1] >= 0x90);
+    return is_forbidden ? 0 : length;
+}
+
+static bool is_control(const unsigned char *character)
+{
+    return character[0] < 0x20 || character[0] == 0x7f || (character[0] == 0xc2 && character[1] < 0xa0);
+}
+
+/* What is no UTF-8 becomes the replacement character; what is too long is cut. */
 static void append_quoted(struct buffer *line, const char *value)
 {
+    const unsigned char *at = (const unsigned char *)value;
+    size_t start = line->len;
     buffer_append_char(line, '"');
-    for (const unsigned char *at = (const unsigned char *)value; *at != '\0'; at++) {
-        if (*at == '"' || *at == '\\') {
+    while (*at != '\0' && line->len - start < VALUE_MAXIMUM) {
+        size_t length = character_length(at);
+        if (length == 0) {
+            buffer_append_text(line, "\xef\xbf\xbd");
+        } else if (*at == '"' || *at == '\\') {
             buffer_append_char(line, '\\');
             buffer_append_char(line, (char)*at);
         } else if (*at == '\n') {
             buffer_append_text(line, "\\n");
-        } else if (*at < 0x20 || *at == 0x7f) {
-            buffer_append_format(line, "\\u%04x", *at);
+        } else if (is_control(at)) {
+            buffer_append_format(line, "\\u%04x", at[length - 1]);
         } else {
-            buffer_append_char(line, (char)*at);
+            buffer_append(line, slice_from(at, length));
         }
+        if (line->is_overflowed) {
+            return;
+        }
+        at += length > 0 ? length : 1;
     }
-    buffer_append_char(line, '"');
+    buffer_append_text(line, *at != '\0' ? "...\"" : "\"");
 }
 
 static bool needs_quotes(const char *value)
 {
-    if (*value == '\0') {
-        return true;
-    }
-    for (const unsigned char *at = (const unsigned char *)value; *at != '\0'; at++) {
-        if (*at <= ' ' || *at == '"' || *at == '=' || *at == '\\' || *at == 0x7f) {
+    const unsigned char *at = (const unsigned char *)value;
+    for (size_t length; *at != '\0'; at += length) {
+        length = character_length(at);
+        if (length == 0 || is_control(at) || strchr(" \"=\\", *at) != NULL) {
             return true;
         }
     }
-    return false;
+    size_t size = (size_t)((const char *)at - value);
+    return size == 0 || size > VALUE_MAXIMUM;
 }
 
 static void append_pair(struct buffer *line, const char *name, const char *value)
@@ -78,6 +109,17 @@ static void append_pair(struct buffer *line, const char *name, const char *value
         append_quoted(line, value);
     } else {
         buffer_append_text(line, value);
+    }
+}
+
+/* A pair for which the line has no room is left out. */
+static void append_whole_pair(struct buffer *line, const char *name, const char *value)
+{
+    size_t len = line->len;
+    append_pair(line, name, value);
+    if (line->is_overflowed) {
+        line->len = len;
+        line->is_overflowed = false;
     }
 }
 
@@ -104,16 +146,12 @@ void log_event(enum log_level level, const char *message, ...)
     for (const char *name; (name = va_arg(pairs, const char *)) != NULL;) {
         const char *value = va_arg(pairs, const char *);
         if (value != NULL) {
-            append_pair(&line, name, value);
+            append_whole_pair(&line, name, value);
         }
     }
     va_end(pairs);
-    if (writes_json) {
-        buffer_append_char(&line, '}');
-    }
-    line.is_overflowed = false;
-    line.maximum += 1;
-    buffer_append_char(&line, '\n');
+    line.maximum += strlen("}\n");
+    buffer_append_text(&line, writes_json ? "}\n" : "\n");
     (void)!write(STDERR_FILENO, line.ptr, line.len);
 }
 

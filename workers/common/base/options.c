@@ -95,7 +95,7 @@ static bool choice_is_known(const char *choices, const char *text)
 {
     size_t length = strlen(text);
     for (const char *at = choices; at != NULL; at = strchr(at, '|') != NULL ? strchr(at, '|') + 1 : NULL) {
-        if (strncmp(at, text, length) == 0 && (at[length] == '|' || at[length] == '\0')) {
+        if (strcspn(at, "|") == length && memcmp(at, text, length) == 0) {
             return true;
         }
     }

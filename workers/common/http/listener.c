@@ -20,6 +20,7 @@ struct listener {
     struct loop_timer *tick;
     int descriptor;
     unsigned port;
+    struct listener_request *suspended; /* those whose answer is still to come */
 };
 
 /* Lives from the first line of a request to its last byte; `answer` is set when it has been decided. */
@@ -30,6 +31,8 @@ struct listener_request {
     char *path;
     struct buffer body;
     bool is_suspended;
+    struct listener_request *next; /* of the suspended ones */
+    struct listener_request **link;
     bool is_handed_over;
     struct MHD_Response *response;
     unsigned status;
@@ -102,6 +105,29 @@ static bool declares_too_much(const struct listener_request *request)
     return length != NULL && strtoull(length, NULL, 10) > request->listener->settings.body_maximum_bytes;
 }
 
+static void request_suspend(struct listener_request *request)
+{
+    struct listener *listener = request->listener;
+    request->is_suspended = true;
+    request->next = listener->suspended;
+    request->link = &listener->suspended;
+    if (request->next != NULL) {
+        request->next->link = &request->next;
+    }
+    listener->suspended = request;
+    MHD_suspend_connection(request->connection);
+}
+
+static void request_resume(struct listener_request *request)
+{
+    *request->link = request->next;
+    if (request->next != NULL) {
+        request->next->link = request->link;
+    }
+    request->is_suspended = false;
+    MHD_resume_connection(request->connection);
+}
+
 static enum MHD_Result on_access(void *context, struct MHD_Connection *connection, const char *url, const char *method,
                                  const char *version, const char *upload, size_t *upload_size, void **state)
 {
@@ -129,8 +155,7 @@ static enum MHD_Result on_access(void *context, struct MHD_Connection *connectio
         request->is_handed_over = true;
         listener->settings.on_request(listener->settings.context, request);
         if (request->response == NULL) {
-            request->is_suspended = true;
-            MHD_suspend_connection(connection);
+            request_suspend(request);
             return MHD_YES;
         }
     }
@@ -216,6 +241,10 @@ void listener_close(struct listener *listener)
     if (listener->daemon != NULL) {
         loop_timer_cancel(listener->loop, listener->tick);
         loop_unwatch(listener->loop, listener->descriptor);
+        /* libmicrohttpd ends the process when it is stopped with a suspended connection. */
+        while (listener->suspended != NULL) {
+            request_resume(listener->suspended);
+        }
         MHD_stop_daemon(listener->daemon);
     }
     free(listener);
@@ -251,7 +280,7 @@ void listener_answer(struct listener_request *request, const struct listener_ans
     request_set_answer(request, answer);
     if (request->is_suspended) {
         struct listener *listener = request->listener;
-        MHD_resume_connection(request->connection);
+        request_resume(request);
         listener_run(listener);
     }
 }

@@ -142,8 +142,8 @@ static bool topics_await(rd_kafka_t *handle, const struct options *options, stru
     for (const struct topic_settings *settings = topics; settings->name != NULL; settings++) {
         AUTO(text) char *name = kafka_name(options, settings->name);
         for (;;) {
-            int partitions;
-            int led;
+            int partitions = 0;
+            int led = 0;
             if (!topic_count_partitions(handle, name, &partitions, &led, err)) {
                 return false;
             }
@@ -255,8 +255,8 @@ static bool topic_check(rd_kafka_t *handle, const struct options *options, const
                         struct buffer *report, size_t *differences, struct error *err)
 {
     AUTO(text) char *name = kafka_name(options, settings->name);
-    int partitions;
-    int led;
+    int partitions = 0;
+    int led = 0;
     if (!topic_count_partitions(handle, name, &partitions, &led, err)) {
         return false;
     }
