@@ -5,6 +5,7 @@ static const struct field step_fields[] = {
     MEMBER_TEXT(ref_step, before, OPTIONAL, check_commit),
     MEMBER_TEXT(ref_step, after, OPTIONAL, check_commit),
     MEMBER_TEXT(ref_step, delivery, OPTIONAL, check_not_empty),
+    MEMBER_BOOLEAN(ref_step, late),
     {0},
 };
 

@@ -12,6 +12,7 @@ struct ref_step {
     char *before;   /* absent: the ref did not exist, or nobody said */
     char *after;    /* absent: deleted */
     char *delivery; /* the host's id of the delivery, where there is one */
+    bool late;      /* the ref had moved on already */
 };
 
 struct ref_state {

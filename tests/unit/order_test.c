@@ -90,6 +90,69 @@ static void every_order_of_three_pushes_ends_at_the_newest(void **unused)
     }
 }
 
+/* The same for four pushes that say when their commits were made. */
+static void every_order_of_four_dated_pushes_ends_at_the_newest(void **unused)
+{
+    (void)unused;
+    static const struct change chain[] = {{NULL, a, .committed_ms = 1000},
+                                          {a, b, .committed_ms = 2000},
+                                          {b, c, .committed_ms = 3000},
+                                          {c, d, .committed_ms = 4000}};
+    for (int n = 0; n < 4 * 4 * 4 * 4; n++) {
+        int order[] = {n % 4, n / 4 % 4, n / 16 % 4, n / 64};
+        if ((1 << order[0] | 1 << order[1] | 1 << order[2] | 1 << order[3]) != 15) {
+            continue;
+        }
+        AUTO(ref_state) struct ref_state *state = NULL;
+        int highest = -1;
+        for (int k = 0; k < 4; k++) {
+            assert_int_equal(happens(&state, &chain[order[k]]), order[k] > highest ? ORDER_NEXT : ORDER_OLDER);
+            highest = order[k] > highest ? order[k] : highest;
+        }
+        assert_string_equal(state->commit, d);
+    }
+}
+
+/* One wrong guess, as it may happen when deliveries are lost or overtake each other, must not hold the ref for ever. */
+static void a_wrong_guess_does_not_last(void **unused)
+{
+    (void)unused;
+    static const char e[] = "eeeeeee5";
+    static const char f[] = "fffffff6";
+    static const struct {
+        const char *what;
+        struct change before[4];
+        struct change after[2];
+    } rows[] = {
+        {"created again before the deletion arrives",
+         {{NULL, a}, {NULL, c}, {a, NULL, EVENT_REF_DELETED}},
+         {{c, d}, {d, e}}},
+        {"the deletion was lost", {{NULL, a}, {NULL, c}}, {{c, d}, {d, e}}},
+        {"a push was lost, then the branch was forced back", {{a, b}, {b, c}, {d, b}}, {{b, e}, {e, f}}},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        AUTO(ref_state) struct ref_state *state = NULL;
+        for (size_t k = 0; k < 4 && (rows[i].before[k].before != NULL || rows[i].before[k].after != NULL); k++) {
+            (void)happens(&state, &rows[i].before[k]);
+        }
+        for (size_t k = 0; k < 2; k++) {
+            if (happens(&state, &rows[i].after[k]) != ORDER_NEXT) {
+                fail_msg("%s: push %zu is held to be old", rows[i].what, k);
+            }
+        }
+        assert_string_equal(state->commit, rows[i].after[1].after);
+    }
+}
+
+static void a_rollback_stands_when_the_push_it_undoes_arrives_late(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){b, a, .committed_ms = 1000});
+    assert_int_equal(happens(&state, &(struct change){c, b, .committed_ms = 2000}), ORDER_OLDER);
+    assert_string_equal(state->commit, a);
+}
+
 static void a_redelivery_is_a_duplicate_however_late(void **unused)
 {
     (void)unused;
@@ -211,6 +274,9 @@ int main(void)
         cmocka_unit_test(commits_follow_each_other),
         cmocka_unit_test(null_and_zeros_are_the_same_beginning),
         cmocka_unit_test(every_order_of_three_pushes_ends_at_the_newest),
+        cmocka_unit_test(every_order_of_four_dated_pushes_ends_at_the_newest),
+        cmocka_unit_test(a_wrong_guess_does_not_last),
+        cmocka_unit_test(a_rollback_stands_when_the_push_it_undoes_arrives_late),
         cmocka_unit_test(a_redelivery_is_a_duplicate_however_late),
         cmocka_unit_test(a_rollback_is_the_next_event_and_works_twice),
         cmocka_unit_test(a_tag_that_is_created_again_is_a_new_generation),

@@ -35,11 +35,13 @@ static bool delivery_was_seen(const struct ref_state *state, const char *event_i
     return false;
 }
 
-/* The ref has been at this commit and has left it. */
+/* The ref has been at this commit and has left it. A step that came late proves nothing: where it stood in the chain
+ * was only concluded, and one wrong conclusion must not lead to the next. */
 static bool commit_was_left(const struct ref_state *state, const char *commit)
 {
     for (size_t i = 0; i < state->steps.count; i++) {
-        if (same_commit(step_at(state, i)->before, commit) || same_commit(step_at(state, i)->after, commit)) {
+        const struct ref_step *step = step_at(state, i);
+        if (!step->late && (same_commit(step->before, commit) || same_commit(step->after, commit))) {
             return true;
         }
     }
@@ -50,7 +52,8 @@ static bool commit_was_left(const struct ref_state *state, const char *commit)
 static bool fills_a_hole(const struct ref_state *state, const char *before)
 {
     for (size_t i = 0; i + 1 < state->steps.count; i++) {
-        if (!commit_is_absent(before) && same_commit(step_at(state, i)->after, before)) {
+        const struct ref_step *step = step_at(state, i);
+        if (!step->late && !commit_is_absent(before) && same_commit(step->after, before)) {
             return !same_commit(step_at(state, i + 1)->before, before);
         }
     }
@@ -74,6 +77,22 @@ static enum order judge_deletion(const struct ref_state *state, const struct eve
     return is_current ? ORDER_NEXT : ORDER_OLDER;
 }
 
+/* The event leads from somewhere to somewhere, and the ref is known to have been at neither end of it lately. */
+static enum order judge_by_date(const struct ref_state *state, const struct event *event, bool is_creation)
+{
+    bool has_dates = event->committed_ms > 0 && state->committed_ms > 0;
+    if (has_dates && event->committed_ms > state->committed_ms) {
+        return ORDER_NEXT;
+    }
+    if (is_creation) {
+        /* It exists already, so it was either created long ago, or deleted in between without our knowing. Tags are
+         * deleted and set again all the time, branches hardly ever. */
+        return event->kind == EVENT_TAG_CREATED ? ORDER_NEXT : ORDER_OLDER;
+    }
+    bool is_older_commit = has_dates && event->committed_ms < state->committed_ms;
+    return is_older_commit || fills_a_hole(state, event->before) ? ORDER_OLDER : ORDER_NEXT;
+}
+
 enum order order_judge(const struct ref_state *state, const struct event *event, const char *event_id)
 {
     if (state == NULL) {
@@ -92,26 +111,20 @@ enum order order_judge(const struct ref_state *state, const struct event *event,
     if (is_before_known && same_commit(event->before, state->commit)) {
         return ORDER_NEXT;
     }
-    if (commit_was_left(state, event->after) || fills_a_hole(state, event->before)) {
+    if (commit_was_left(state, event->after)) {
         return ORDER_OLDER;
     }
     if (state->commit == NULL) {
         return ORDER_NEXT;
     }
-    if (is_before_known && commit_is_absent(event->before)) {
-        /* It exists already, so it was either created long ago, or deleted in between without our knowing. Tags are
-         * deleted and set again all the time, branches hardly ever. */
-        return event->kind == EVENT_TAG_CREATED ? ORDER_NEXT : ORDER_OLDER;
-    }
-    bool is_older_commit =
-        event->committed_ms > 0 && state->committed_ms > 0 && event->committed_ms < state->committed_ms;
-    return is_older_commit ? ORDER_OLDER : ORDER_NEXT;
+    return judge_by_date(state, event, is_before_known && commit_is_absent(event->before));
 }
 
 static void step_copy(struct groups *steps, const char *event_id, const char *before, const char *after,
-                      const char *delivery)
+                      const char *delivery, bool is_late)
 {
     struct ref_step *step = groups_add(steps, sizeof(*step));
+    step->late = is_late;
     step->event = text_copy(event_id);
     step->before = commit_is_absent(before) ? NULL : text_copy(before);
     step->after = commit_is_absent(after) ? NULL : text_copy(after);
@@ -123,16 +136,16 @@ static void steps_apply(const struct ref_state *state, const struct event *event
                         enum order order, struct groups *steps)
 {
     if (order == ORDER_OLDER) {
-        step_copy(steps, event_id, event->before, event->after, event->delivery);
+        step_copy(steps, event_id, event->before, event->after, event->delivery, true);
     }
     size_t count = state != NULL ? state->steps.count : 0;
     size_t skipped = count >= ORDER_STEPS_MAXIMUM ? count - ORDER_STEPS_MAXIMUM + 1 : 0;
     for (size_t i = skipped; i < count; i++) {
         const struct ref_step *step = step_at(state, i);
-        step_copy(steps, step->event, step->before, step->after, step->delivery);
+        step_copy(steps, step->event, step->before, step->after, step->delivery, step->late);
     }
     if (order == ORDER_NEXT || order == ORDER_SAME) {
-        step_copy(steps, event_id, event->before, event->after, event->delivery);
+        step_copy(steps, event_id, event->before, event->after, event->delivery, false);
     }
 }
 

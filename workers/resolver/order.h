@@ -4,8 +4,9 @@
  *
  * What decides is the chain of commits, not the time of arrival: an event that starts where the ref points to now is
  * the next one, even when it leads back (a rollback, a force-push); one that leads to a commit the ref is known to have
- * left is an older one, come late. Only when an event touches nothing that is known (pushes in between were lost) do
- * the commits' own dates break the tie, and without dates it is believed.
+ * left is an older one, come late. When an event touches nothing that is known (pushes in between were lost), the
+ * commits' own dates break the tie; without dates it is older if it fills a hole in the past, else it is believed. A
+ * wrong guess does not last: what came late is no evidence for the next event.
  */
 #pragma once
 
