@@ -25,6 +25,8 @@ static void consumer_rebalance(rd_kafka_t *handle, rd_kafka_resp_err_t code,
     rd_kafka_error_t *failure = NULL;
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         consumer->pending = CONSUMER_ASSIGNED;
+        /* librdkafka remembers that a partition was paused when it left. */
+        (void)rd_kafka_resume_partitions(handle, partitions);
         failure = rd_kafka_incremental_assign(handle, partitions);
     } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS && rd_kafka_assignment_lost(handle)) {
         consumer->pending = CONSUMER_LOST;
@@ -43,6 +45,8 @@ static void consumer_rebalance(rd_kafka_t *handle, rd_kafka_resp_err_t code,
         rd_kafka_topic_partition_list_destroy(consumer->pending_partitions);
     }
     consumer->pending_partitions = rd_kafka_topic_partition_list_copy(partitions);
+    /* The poll that has called this would go on to the first message of a partition nobody has been told of. */
+    rd_kafka_yield(handle);
 }
 
 static void consumer_prepare(rd_kafka_conf_t *conf, void *context)
