@@ -1,10 +1,12 @@
 """The copier against real stores, watched and disturbed by a proxy in between."""
 import base64
 import json
+import time
 import zlib
 
 import pytest
 
+from tests.support.fleet import wait_for
 from tests.support.proxy import Proxy
 from tests.support.stores import MAIN
 
@@ -84,6 +86,22 @@ def test_an_account_in_backoff_holds_its_key_and_not_its_partition(watched, vers
     assert all(ended[one]["outcome"] == "succeeded" and ended[one]["finished"] < ended[troubled]["finished"] for one in others)
 
 
+def test_partitions_that_went_while_they_were_paused_come_back_running(watched, versitygw):
+    small = ["copier.max_tasks=8", "copier.max_running=1"]
+    fleet, names, proxy = watched(versitygw, lambda request: 0.4 if request.is_copy else None, accounts=14, settings_of_copier=small)
+    fleet.upload_build(f"back-{names[0]}", {"index.html": b"<html>"})
+    fleet.deploy(COMMIT, f"back-{names[0]}")
+    wait_for(fleet.results, 30, "the first result")
+    second = fleet.start("copier", *[word for one in small for word in ("--set", one)], env={"AWS_ENDPOINT_URL_S3": proxy.url})
+    wait_for(lambda: "msg=succeeded" in second.log(), 30, "a result of the second copier")
+    assert second.stop() == 0
+    assert fleet.wait(COMMIT, timeout="60s")[1] == 0
+    # What was paused when it left must be read again when it is back, also if nothing is ever paused again.
+    fleet.must("map", "set", "branch/main", ",".join(names[:7]))
+    lines, code = deploy(fleet, f"more-{names[0]}", {"index.html": b"more"}, commit="%040x" % 0xc0b1e8)
+    assert code == 0 and len(lines) == 8, [role.log()[-800:] for role in fleet.roles]
+
+
 @pytest.mark.parametrize("status, code", [(200, "InternalError"), (503, "SlowDown"), (500, "InternalError"), (200, "SlowDown")])
 def test_a_passing_fault_is_tried_again_and_counted(watched, versitygw, status, code):
     seen = set()
@@ -133,6 +151,36 @@ def test_a_listing_of_many_pages_is_copied_whole(watched, minio):
     assert code == 0 and lines[0]["objects"] == 1205, lines
     assert minio.objects(f"frontend-{account}", account) == files
     assert len([one for one in proxy.requests if one.bucket == minio.source_bucket and "list-type" in one.query]) >= 2
+
+
+def test_what_was_listed_while_the_build_was_uploading_is_listed_again(watched, versitygw):
+    """The copier looks while half of the front end is there and the archive is not; the other half must not be missed."""
+    fleet, (account,), proxy = watched(versitygw)
+    build = f"half-{account}"
+    fleet.upload_build(build, {"js/one.js": b"1"}, archive=None)
+    fleet.deploy(COMMIT, build)
+    wait_for(lambda: [one for one in proxy.requests if build in str(one.query)], 30, "a look at the source")
+    fleet.upload_build(build, {"js/one.js": b"1", "js/two.js": b"2", "index.html": b"<html>"})
+    lines, code = fleet.wait(COMMIT)
+    assert code == 0
+    assert versitygw.objects(f"frontend-{account}", account) == {"js/one.js": b"1", "js/two.js": b"2", "index.html": b"<html>"}
+
+
+def test_a_trigger_that_an_interrupted_deployment_owes_is_written(watched, versitygw):
+    """The same archive is in place already, but the new front end came after it: the pipeline has not seen that yet."""
+    fleet, (account,), proxy = watched(versitygw)
+    client = versitygw.client(account)
+    files = {"index.html": b"<html>", "js/app.js": b"app"}
+    build = f"owed-{account}"
+    client.put_object(Bucket=f"source-artifact-{account}", Key="codebuild/artifacts", Body=b"archive" + build.encode())
+    time.sleep(1.1)
+    for key, body in files.items():
+        client.put_object(Bucket=f"frontend-{account}", Key=key, Body=body)
+    lines, code = deploy(fleet, build, files)
+    assert code == 0 and lines[0]["outcome"] == "succeeded"
+    assert [one.key for one in proxy.copies()] == ["codebuild/artifacts"]
+    lines, code = deploy(fleet, build, files, commit="%040x" % 0xc0b1e7)
+    assert code == 0 and lines[0]["outcome"] == "unchanged"
 
 
 def test_an_awkward_key_arrives_as_it_is(watched, versitygw):

@@ -40,7 +40,7 @@ static void assets_come_first_then_pages_then_the_trigger(void **state)
     struct s3_object zip[] = {{"b1/app.zip", "\"z\"", 5, 0}, {"b1/app.zip.sha256", "\"s\"", 6, 0}};
     copies_add(&copies, &archive, listing(&source, zip, 2), NULL);
     copies_add(&copies, &front_end, listing(&source, front_end_objects, 4), NULL);
-    copies_sort(&copies);
+    copies_sort(&copies, false);
     static const struct {
         const char *key;
         enum copy_phase phase;
@@ -62,7 +62,7 @@ static void the_target_prefix_takes_the_place_of_the_source_prefix(void **state)
     AUTO_COPIES copies = {0};
     struct s3_listing source;
     copies_add(&copies, &below_a_prefix, listing(&source, front_end_objects, 4), NULL);
-    copies_sort(&copies);
+    copies_sort(&copies, false);
     assert_string_equal(copies.objects[0].source_key, "b1/frontend/css/a.css");
     assert_string_equal(copies.objects[0].target_key, "www/css/a.css");
 }
@@ -85,7 +85,7 @@ static void only_the_same_size_and_etag_is_unchanged(void **state)
         struct s3_listing target;
         struct s3_object present = rows[i].target;
         copies_add(&copies, &front_end, listing(&source, front_end_objects + 2, 1), listing(&target, &present, 1));
-        copies_sort(&copies);
+        copies_sort(&copies, false);
         assert_int_equal(copies.objects[0].unchanged, rows[i].unchanged);
     }
 }
@@ -114,9 +114,36 @@ static void the_trigger_is_written_again_when_anything_else_is_new(void **state)
         struct s3_object asset[] = {{"css/a.css", is_new ? "\"x\"" : "\"c\"", 20, 0}};
         copies_add(&copies, &archive, listing(&source, zip, 1), listing(&target, there, 1));
         copies_add(&copies, &front_end, listing(&source, front_end_objects + 2, 1), listing(&target, asset, 1));
-        copies_sort(&copies);
+        copies_sort(&copies, false);
         assert_int_equal(copies.objects[1].phase, PHASE_TRIGGER);
         assert_int_equal(copies.objects[1].unchanged, !is_new);
+    }
+}
+
+static void the_trigger_is_written_again_when_it_was_not_the_last(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t asset_ms;
+        int64_t trigger_ms;
+        bool has_written;
+        bool unchanged;
+    } rows[] = {
+        {1000, 2000, false, true}, {2000, 2000, false, true}, {2000, 1000, false, false},
+        {1000, 2000, true, false}, {1000, 0, false, true},    {0, 1000, false, true},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        AUTO_COPIES copies = {0};
+        struct s3_listing source;
+        struct s3_listing target;
+        struct s3_object zip[] = {{"b1/app.zip", "\"z\"", 5, 0}};
+        struct s3_object there[] = {{"codebuild/artifacts", "\"z\"", 5, rows[i].trigger_ms}};
+        struct s3_object asset[] = {{"css/a.css", "\"c\"", 20, rows[i].asset_ms}};
+        copies_add(&copies, &archive, listing(&source, zip, 1), listing(&target, there, 1));
+        copies_add(&copies, &front_end, listing(&source, front_end_objects + 2, 1), listing(&target, asset, 1));
+        copies_sort(&copies, rows[i].has_written);
+        assert_true(copies.objects[0].unchanged);
+        assert_int_equal(copies.objects[1].unchanged, rows[i].unchanged);
     }
 }
 
@@ -138,6 +165,7 @@ int main(void)
         cmocka_unit_test(only_the_same_size_and_etag_is_unchanged),
         cmocka_unit_test(an_object_without_etag_is_never_taken_for_the_same),
         cmocka_unit_test(the_trigger_is_written_again_when_anything_else_is_new),
+        cmocka_unit_test(the_trigger_is_written_again_when_it_was_not_the_last),
         cmocka_unit_test(a_single_object_must_be_there_and_a_prefix_may_be_empty),
     };
     return cmocka_run_group_tests_name("copies", tests, NULL, NULL);

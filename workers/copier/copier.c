@@ -85,7 +85,8 @@ static bool job_is_replaced(const struct task *task, const struct job *job, char
     for (const struct task *behind = task_behind(task); behind != NULL; behind = task_behind(behind)) {
         struct error err;
         AUTO(job) struct job *newer = NULL;
-        if (job_parse(task_record(behind)->value, &newer, &err) && strcmp(newer->application, job->application) == 0) {
+        if (job_parse(task_record(behind)->value, &newer, &err) && strcmp(newer->application, job->application) == 0 &&
+            job_is_consistent(newer, task_record(behind), &err)) {
             *ret_by = text_copy(newer->deployment);
             return true;
         }

@@ -71,6 +71,7 @@ void copies_add(struct copies *copies, const struct job_copy *rule, const struct
         const struct s3_object *present = target != NULL ? s3_listing_find(target, object->target_key) : NULL;
         object->unchanged = is_identical(found, present);
         object->etag = object->unchanged ? text_copy(present->etag) : NULL;
+        object->modified_wall_ms = object->unchanged ? present->modified_wall_ms : 0;
     }
 }
 
@@ -84,15 +85,23 @@ static int object_order(const void *a, const void *b)
     return strcmp(left->target_key, right->target_key);
 }
 
-void copies_sort(struct copies *copies)
+static bool trigger_was_last(const struct copies *copies, const struct copy_object *trigger)
 {
-    bool is_any_new = false;
     for (size_t i = 0; i < copies->count; i++) {
-        is_any_new = is_any_new || !copies->objects[i].unchanged;
+        const struct copy_object *other = &copies->objects[i];
+        bool is_younger = trigger->modified_wall_ms > 0 && other->modified_wall_ms > trigger->modified_wall_ms;
+        if (!other->unchanged || (other->phase != PHASE_TRIGGER && is_younger)) {
+            return false;
+        }
     }
+    return true;
+}
+
+void copies_sort(struct copies *copies, bool has_written)
+{
     for (size_t i = 0; i < copies->count; i++) {
         struct copy_object *object = &copies->objects[i];
-        if (object->phase == PHASE_TRIGGER && object->unchanged && is_any_new) {
+        if (object->phase == PHASE_TRIGGER && object->unchanged && (has_written || !trigger_was_last(copies, object))) {
             object->unchanged = false;
             free(object->etag);
             object->etag = NULL;

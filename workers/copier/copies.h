@@ -18,6 +18,7 @@ struct copy_object {
     int64_t size_bytes;
     enum copy_phase phase;
     bool unchanged;
+    int64_t modified_wall_ms; /* of the target's object when unchanged; 0: not known */
     /* What the copy brought. */
     bool is_done;
     char *etag;
@@ -40,8 +41,10 @@ bool copies_source_is_there(const struct job_copy *rule, const struct s3_listing
 void copies_add(struct copies *copies, const struct job_copy *rule, const struct s3_listing *source,
                 const struct s3_listing *target);
 
-/* By phase, then by key. When anything else is new, the trigger is written even if it is the same. */
-void copies_sort(struct copies *copies);
+/* By phase, then by key. A trigger that is there already and the same counts as unchanged only if it was written last:
+ * not when anything else is new or has_written says that an earlier round has written, and not when another object of
+ * the job is younger, which an earlier copier may have left behind. */
+void copies_sort(struct copies *copies, bool has_written);
 
 /* Is the rule one object, or a prefix? */
 bool copy_rule_is_prefix(const struct job_copy *rule);

@@ -65,9 +65,29 @@ struct delivery {
     struct failure failure;
 };
 
+/* Single objects are looked for first: a build writes its archive when all the rest is there, so what lies below a
+ * prefix is read after the archive has been seen. */
 static const struct job_copy *delivery_rule(const struct delivery *delivery)
 {
-    return (const struct job_copy *)delivery->job->copies.items + delivery->rule;
+    const struct job_copy *rules = delivery->job->copies.items;
+    size_t count = delivery->job->copies.count;
+    size_t position = 0;
+    for (size_t i = 0; i < 2 * count; i++) {
+        const struct job_copy *rule = &rules[i % count];
+        if (copy_rule_is_prefix(rule) == (i >= count) && position++ == delivery->rule) {
+            return rule;
+        }
+    }
+    return rules;
+}
+
+/* The listings of the job's sources are out of date. */
+static void delivery_forget_sources(const struct delivery *delivery)
+{
+    for (size_t i = 0; i < delivery->job->copies.count; i++) {
+        const struct job_copy *rule = (const struct job_copy *)delivery->job->copies.items + i;
+        sources_forget(delivery->shared->sources, rule->source_bucket, rule->source_key);
+    }
 }
 
 /* --- the result --- */
@@ -185,7 +205,7 @@ static void delivery_fail(struct delivery *delivery, const struct error *err)
 static void delivery_await_artifact(struct delivery *delivery, const struct job_copy *rule)
 {
     int64_t delay_ms = backoff_ms(delivery->polls++, ARTIFACT_POLL_FIRST_MS, ARTIFACT_POLL_MAXIMUM_MS);
-    sources_forget(delivery->shared->sources, rule->source_bucket, rule->source_key);
+    delivery_forget_sources(delivery);
     if (clock_monotonic_ms() + delay_ms < delivery->artifact_give_up_at_ms) {
         delivery->attempts--;
         delivery_back_off(delivery, delay_ms);
@@ -246,10 +266,7 @@ static void delivery_copies_end(struct delivery *delivery)
     }
     if (delivery->failure.kind == FAILURE_PRECONDITION) {
         /* The source has changed since it was listed. */
-        for (size_t i = 0; i < delivery->job->copies.count; i++) {
-            const struct job_copy *rule = (const struct job_copy *)delivery->job->copies.items + i;
-            sources_forget(delivery->shared->sources, rule->source_bucket, rule->source_key);
-        }
+        delivery_forget_sources(delivery);
         delivery->failed.action = ERROR_RETRY;
     }
     if (!delivery_renews(delivery, &delivery->failure)) {
@@ -468,7 +485,7 @@ static void delivery_look(struct delivery *delivery)
         delivery_await_artifact(delivery, delivery_rule(delivery));
         return;
     }
-    copies_sort(&delivery->copies);
+    copies_sort(&delivery->copies, delivery->has_written);
     delivery->state = DELIVERY_COPIES;
     delivery->phase = PHASE_ASSETS;
     delivery_copy_on(delivery);
