@@ -167,6 +167,43 @@ static void messages_that_came_before_the_map_was_known_wait_for_it(void **state
     partition_free(partition);
 }
 
+/* Otherwise the tasks that would make room again wait for room. */
+static void while_the_map_is_full_only_what_makes_room_may_start(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct task *tried;
+    partition->is_restored = true;
+    (void)add(partition, 1, NULL);
+    (void)add(partition, 2, NULL);
+    (void)add(partition, 3, NULL);
+    (void)add(partition, 4, NULL);
+    (void)add(partition, 5, NULL);
+    assert_int_equal(take(partition, NULL), 1);
+    assert_int_equal(take(partition, &tried), 2);
+    tried->attempt = 1;
+    partition->left_out = 1;
+    assert_false(partition_may_start(partition));
+    assert_int_equal(take(partition, NULL), -1);
+    partition_make_ready(tried);
+    assert_true(partition_may_start(partition));
+    assert_int_equal(take(partition, NULL), 2);
+    assert_false(partition_may_start(partition));
+    /* The oldest may start even if it never has: after a restart the map can be full at once. */
+    ledger_at(&partition->ledger, 0)->mark = LEDGER_CHOSEN;
+    ledger_at(&partition->ledger, 1)->mark = LEDGER_CHOSEN;
+    task_free(ledger_at(&partition->ledger, 0)->task);
+    task_free(ledger_at(&partition->ledger, 1)->task);
+    ledger_settle(&partition->ledger);
+    assert_int_equal(take(partition, NULL), 3);
+    assert_int_equal(take(partition, NULL), -1);
+    partition->left_out = 0;
+    assert_int_equal(take(partition, NULL), 4);
+    assert_int_equal(take(partition, NULL), 5);
+    assert_int_equal(take(partition, NULL), -1);
+    partition_free(partition);
+}
+
 static void a_partition_goes_with_all_that_waits_in_it(void **state)
 {
     (void)state;
@@ -253,6 +290,7 @@ int main(void)
         cmocka_unit_test(the_tasks_behind_can_be_seen_in_their_order),
         cmocka_unit_test(a_message_that_is_settled_already_makes_no_task),
         cmocka_unit_test(messages_that_came_before_the_map_was_known_wait_for_it),
+        cmocka_unit_test(while_the_map_is_full_only_what_makes_room_may_start),
         cmocka_unit_test(a_partition_goes_with_all_that_waits_in_it),
         cmocka_unit_test(outputs_can_be_forgotten_and_written_anew),
         cmocka_unit_test(however_tasks_end_each_key_is_worked_on_in_order_and_alone),

@@ -9,14 +9,14 @@
 enum {
     POLL_BATCH = 2000,      /* messages admitted per turn */
     TAKE_BATCH = 500,       /* tasks started per turn */
+    TAKE_MAXIMUM_MS = 200,  /* and the time for it: one task may emit 100,000 outputs */
     LEDGER_MAXIMUM = 10000, /* messages of one partition behind its oldest unsettled one */
     OUTPUT_BYTES_MAXIMUM = 64 * 1024 * 1024,
     COMMITTED_TIMEOUT_MS = 300,
     RESTORE_PAUSE_MS = 100, /* before the committed offsets are asked for again */
-    IDLE_COMMIT_MS = 1000,  /* offsets that moved without outputs are committed this often */
-    ABORT_PAUSE_MS = 50,    /* before a transaction that was aborted is tried again */
-    CONFIRM_FRESH_MS = 500,
     WAIT_IDLE_MS = 500,
+    /* The broker counts the session from the last heartbeat, which may be as old as their interval. */
+    STALL_MAXIMUM_MS = KAFKA_SESSION_TIMEOUT_MS - KAFKA_HEARTBEAT_INTERVAL_MS - 500,
 };
 
 static struct partition *engine_partition(const struct engine *engine, int32_t number)
@@ -89,9 +89,6 @@ static void engine_assigned(struct engine *engine, const struct consumer_event *
         engine->partitions =
             memory_resized((void *)engine->partitions, (engine->partition_count + 1) * sizeof(struct partition *));
         engine->partitions[engine->partition_count++] = partition_new(event->partitions[i]);
-        if (engine->worker->assigned != NULL) {
-            engine->worker->assigned(engine->state, event->partitions[i]);
-        }
     }
     engine->counts.rebalances++;
     if (!engine->has_joined) {
@@ -186,16 +183,27 @@ static void engine_pause_or_resume(struct engine *engine)
     }
 }
 
-static void engine_admit(struct engine *engine, struct record *record)
+/* Offsets only grow, unless the log itself has changed under us: an unclean election, a topic made anew. */
+static bool engine_admit(struct engine *engine, struct record *record, struct error *err)
 {
     struct partition *partition = engine_partition(engine, record->partition);
     if (partition == NULL) {
         record_free(record);
-    } else if (!partition->is_restored) {
+        return true;
+    }
+    if (record->offset < partition->next_offset) {
+        error_set(err, ERROR_RETRY, "partition %d went back from offset %lld to %lld", partition->number,
+                  (long long)partition->next_offset, (long long)record->offset);
+        record_free(record);
+        return false;
+    }
+    partition->next_offset = record->offset + 1;
+    if (!partition->is_restored) {
         partition_keep_early(partition, record);
     } else if (!partition_add(partition, engine, record)) {
         engine->counts.known++;
     }
+    return true;
 }
 
 /* Reads what the partition's last commit says, and admits what has come before that was known. */
@@ -214,6 +222,10 @@ static bool engine_restore(struct engine *engine, struct partition *partition)
     }
     partition->committed = offset;
     partition->is_restored = true;
+    /* Only now is it sure that what the predecessor was committing has been committed. */
+    if (engine->worker->assigned != NULL) {
+        engine->worker->assigned(engine->state, partition->number);
+    }
     engine->counts.known += partition_admit_early(partition, engine);
     return true;
 }
@@ -248,7 +260,9 @@ static bool engine_poll(struct engine *engine, struct error *err)
         case CONSUMER_NOTHING:
             return true;
         case CONSUMER_MESSAGE:
-            engine_admit(engine, &event.record);
+            if (!engine_admit(engine, &event.record, err)) {
+                return false;
+            }
             break;
         case CONSUMER_END: {
             struct partition *partition = engine_partition(engine, event.partition);
@@ -292,24 +306,26 @@ static void engine_take(struct engine *engine, struct task *task)
     engine->worker->take(engine->state, task);
 }
 
-static bool partition_may_start(const struct partition *partition)
+/* Outputs that are not committed yet are bounded, too: what is finished must get out first. */
+static bool engine_may_take(const struct engine *engine)
 {
-    return partition->first_ready != NULL && partition->is_restored && !partition->is_leaving && !partition->is_gone &&
-           !partition->is_map_full;
+    return !engine->is_draining && engine->running_count < engine->max_running &&
+           engine->output_bytes < OUTPUT_BYTES_MAXIMUM;
 }
 
 static bool engine_start_tasks(struct engine *engine, struct error *err)
 {
-    if (engine->is_draining) {
-        return true;
-    }
     bool has_asked = false;
     size_t started = 0;
+    int64_t until_ms = clock_monotonic_ms() + TAKE_MAXIMUM_MS;
     /* One of each partition in turn, so that a long queue in one does not keep the others waiting. */
     for (bool is_progress = true; is_progress && started < TAKE_BATCH;) {
         is_progress = false;
-        for (size_t i = 0; i < engine->partition_count && engine->running_count < engine->max_running; i++) {
+        for (size_t i = 0; i < engine->partition_count && engine_may_take(engine); i++) {
             struct partition *partition = engine->partitions[i];
+            if (clock_monotonic_ms() >= until_ms) {
+                return true;
+            }
             if (!partition_may_start(partition)) {
                 continue;
             }
@@ -343,8 +359,8 @@ static int engine_wait_ms(const struct engine *engine)
     if (!transaction_is_busy(engine->transaction) && engine_wants_transaction(engine)) {
         return 0;
     }
-    for (size_t i = 0; i < engine->partition_count && engine->running_count < engine->max_running; i++) {
-        if (partition_may_start(engine->partitions[i]) && !engine->is_draining) {
+    for (size_t i = 0; i < engine->partition_count && engine_may_take(engine); i++) {
+        if (partition_may_start(engine->partitions[i])) {
             return 0;
         }
     }
@@ -376,8 +392,9 @@ bool engine_turn(struct engine *engine, struct error *err)
     int64_t now_ms = clock_monotonic_ms();
     int64_t stalled_ms = now_ms - engine->turned_at_ms;
     engine->turned_at_ms = now_ms;
-    if (stalled_ms > KAFKA_SESSION_TIMEOUT_MS) {
-        return error_set(err, ERROR_RETRY, "stalled for %lld ms, longer than the session", (long long)stalled_ms);
+    if (stalled_ms > STALL_MAXIMUM_MS) {
+        return error_set(err, ERROR_RETRY, "stalled for %lld ms: the group may have replaced this process",
+                         (long long)stalled_ms);
     }
     loop_dispatch(engine->loop);
     if (!engine_poll(engine, err)) {

@@ -44,6 +44,7 @@ struct engine {
     size_t running_count;
     size_t output_bytes;
     size_t confirms_asked;
+    size_t aborts_in_a_row;
     size_t max_tasks;
     size_t max_running;
     int64_t drain_ms;

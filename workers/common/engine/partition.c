@@ -7,6 +7,7 @@ struct partition *partition_new(int32_t number)
     struct partition *partition = memory_zeroed(1, sizeof(*partition));
     partition->number = number;
     partition->committed = -1;
+    partition->sending = -1;
     ledger_init(&partition->ledger);
     return partition;
 }
@@ -114,16 +115,43 @@ size_t partition_admit_early(struct partition *partition, struct engine *engine)
     return known;
 }
 
+/* The task before the next one that may start (NULL: it is the first), in *ret_before. */
+static struct task *partition_startable(const struct partition *partition, struct task **ret_before)
+{
+    *ret_before = NULL;
+    for (struct task *task = partition->first_ready; task != NULL; task = task->next_ready) {
+        bool makes_room = task->attempt > 0 || task->record.offset == ledger_at(&partition->ledger, 0)->offset;
+        if (partition->left_out == 0 || makes_room) {
+            return task;
+        }
+        *ret_before = task;
+    }
+    return NULL;
+}
+
+bool partition_may_start(const struct partition *partition)
+{
+    struct task *before;
+    return partition->is_restored && !partition->is_leaving && !partition->is_gone &&
+           partition_startable(partition, &before) != NULL;
+}
+
 struct task *partition_next_ready(struct partition *partition)
 {
-    struct task *task = partition->first_ready;
-    if (task != NULL) {
-        partition->first_ready = task->next_ready;
-        if (partition->first_ready == NULL) {
-            partition->last_ready = NULL;
-        }
-        task->next_ready = NULL;
+    struct task *before;
+    struct task *task = partition_startable(partition, &before);
+    if (task == NULL) {
+        return NULL;
     }
+    if (before != NULL) {
+        before->next_ready = task->next_ready;
+    } else {
+        partition->first_ready = task->next_ready;
+    }
+    if (partition->last_ready == task) {
+        partition->last_ready = before;
+    }
+    task->next_ready = NULL;
     return task;
 }
 

@@ -8,6 +8,7 @@ enum {
     IDLE_COMMIT_MS = 1000,     /* offsets that moved without outputs are committed this often */
     ABORT_PAUSE_MS = 50,       /* before a transaction that was aborted is tried again */
     CONFIRM_FRESH_MS = 500,
+    ABORTS_WORTH_A_WARNING = 20,
 };
 
 static bool engine_offsets_are_due(const struct engine *engine, const struct partition *partition)
@@ -17,15 +18,21 @@ static bool engine_offsets_are_due(const struct engine *engine, const struct par
            clock_monotonic_ms() - engine->committed_at_ms >= IDLE_COMMIT_MS;
 }
 
-static bool partition_has_confirms(const struct partition *partition)
+static size_t partition_count_confirms(const struct partition *partition)
 {
+    size_t count = 0;
     for (size_t i = 0; i < partition->ledger.count; i++) {
         const struct task *task = ledger_at(&partition->ledger, i)->task;
-        if (task != NULL && task->confirm == CONFIRM_ASKED) {
-            return true;
-        }
+        count += task != NULL && task->confirm == CONFIRM_ASKED ? 1 : 0;
     }
-    return false;
+    return count;
+}
+
+/* Finished tasks for which the metadata has no room do not ask for a transaction: it would leave them out again. */
+static bool partition_wants_transaction(const struct engine *engine, const struct partition *partition)
+{
+    return !partition->is_gone && partition->is_restored &&
+           (partition->finished_count > partition->left_out || engine_offsets_are_due(engine, partition));
 }
 
 bool engine_wants_transaction(const struct engine *engine)
@@ -37,8 +44,7 @@ bool engine_wants_transaction(const struct engine *engine)
         return true;
     }
     for (size_t i = 0; i < engine->partition_count; i++) {
-        const struct partition *partition = engine->partitions[i];
-        if (!partition->is_gone && (partition->finished_count > 0 || engine_offsets_are_due(engine, partition))) {
+        if (partition_wants_transaction(engine, engine->partitions[i])) {
             return true;
         }
     }
@@ -67,11 +73,11 @@ static bool engine_send_partition(struct engine *engine, struct partition *parti
     buffer_init(&metadata, 4 * KAFKA_METADATA_MAXIMUM_BYTES);
     size_t left_out;
     int64_t offset = ledger_plan(&partition->ledger, *most_tasks, KAFKA_METADATA_MAXIMUM_BYTES, &metadata, &left_out);
-    if (left_out > 0 && !partition->is_map_full) {
+    if (left_out > 0 && partition->left_out == 0) {
         log_event(LOG_WARNING, "the map of finished work is full: nothing new starts behind the oldest task",
                   "partition", log_number(partition->number), "offset", log_number(offset), NULL);
     }
-    partition->is_map_full = left_out > 0;
+    partition->left_out = left_out;
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
         struct task *task = entry->task;
@@ -91,23 +97,36 @@ static bool engine_send_partition(struct engine *engine, struct partition *parti
     return true;
 }
 
-static void engine_begin_transaction(struct engine *engine)
+/* Queues what may be committed now. False: the local queue is full. */
+static bool engine_send(struct engine *engine)
 {
-    transaction_begin(engine->transaction);
-    engine->confirms_asked = 0;
     size_t most_tasks = SEND_TASKS_MAXIMUM;
     for (size_t i = 0; i < engine->partition_count && most_tasks > 0; i++) {
         struct partition *partition = engine->partitions[i];
-        partition->sending = -1;
-        bool has_confirms = partition_has_confirms(partition);
-        if (partition->is_gone || !partition->is_restored ||
-            (partition->finished_count == 0 && !has_confirms && !engine_offsets_are_due(engine, partition))) {
-            continue;
+        bool has_confirms = !partition->is_gone && partition_count_confirms(partition) > 0;
+        if ((has_confirms || partition_wants_transaction(engine, partition)) &&
+            !engine_send_partition(engine, partition, &most_tasks)) {
+            return false;
         }
-        if (!engine_send_partition(engine, partition, &most_tasks)) {
-            transaction_abort(engine->transaction);
-            return;
-        }
+    }
+    return true;
+}
+
+static void engine_begin_transaction(struct engine *engine)
+{
+    transaction_begin(engine->transaction);
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        engine->partitions[i]->sending = -1;
+    }
+    bool is_sent = engine_send(engine);
+    /* Those that did not fit in, and none of tasks that were dropped meanwhile. */
+    engine->confirms_asked = 0;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        engine->confirms_asked += engine->partitions[i]->is_gone ? 0 : partition_count_confirms(engine->partitions[i]);
+    }
+    if (!is_sent) {
+        transaction_abort(engine->transaction);
+        return;
     }
     engine->sent_at_ms = clock_monotonic_ms();
     transaction_finish(engine->transaction, engine->consumer);
@@ -178,12 +197,17 @@ static void engine_end_transaction(struct engine *engine, bool is_committed)
     if (is_committed) {
         engine->committed_at_ms = clock_monotonic_ms();
         engine->counts.commits++;
+        engine->aborts_in_a_row = 0;
         return;
     }
     engine->not_before_ms = clock_monotonic_ms() + ABORT_PAUSE_MS;
     engine->counts.aborts++;
-    log_event(LOG_INFO, "transaction aborted, its outputs are sent again", "reason",
-              transaction_error(engine->transaction)->text, NULL);
+    engine->aborts_in_a_row++;
+    /* Once is a rebalance. Again and again is a broker that will never take it, such as one with smaller messages. */
+    bool is_stuck = engine->aborts_in_a_row % ABORTS_WORTH_A_WARNING == 0;
+    log_event(is_stuck ? LOG_WARNING : LOG_INFO, "transaction aborted, its outputs are sent again", "in_a_row",
+              log_number((long long)engine->aborts_in_a_row), "reason", transaction_error(engine->transaction)->text,
+              NULL);
 }
 
 bool engine_advance_transaction(struct engine *engine, struct error *err)

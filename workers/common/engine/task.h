@@ -56,7 +56,8 @@ struct partition {
     bool is_leaving; /* revoked: nothing starts any more */
     bool is_gone;    /* lost: only the transaction under way still refers to it */
     bool is_paused;
-    bool is_map_full;     /* finished tasks wait for room in the metadata: nothing new starts */
+    size_t left_out;      /* finished tasks that wait for room in the metadata; meanwhile nothing new starts */
+    int64_t next_offset;  /* of the next message at the earliest */
     int64_t committed;    /* last committed offset, -1: not known */
     int64_t sending;      /* the offset in the transaction under way, -1: none */
     size_t waiting_count; /* and in backoff */
@@ -77,7 +78,10 @@ void partition_keep_early(struct partition *partition, struct record *record);
 /* Adds what was kept; returns how many of them an earlier commit has settled. */
 size_t partition_admit_early(struct partition *partition, struct engine *engine);
 
-/* Takes the next task that may run off the list, or returns NULL. */
+/* Is there a task that may start? While the metadata is full, only those that have run before and the oldest one: they
+ * make room, and new ones would need more of it. */
+bool partition_may_start(const struct partition *partition);
+/* Takes that task off the list; NULL when there is none. */
 struct task *partition_next_ready(struct partition *partition);
 
 /* Puts a waiting task that may run onto the list. */

@@ -68,10 +68,11 @@ bool consumer_open(const struct options *options, const struct consumer_settings
     AUTO(text)
     char *instance = settings->static_instance != NULL ? kafka_name(options, settings->static_instance) : text_copy("");
     AUTO(text) char *session_timeout = text_format("%d", KAFKA_SESSION_TIMEOUT_MS);
+    AUTO(text) char *heartbeat_interval = text_format("%d", KAFKA_HEARTBEAT_INTERVAL_MS);
     const struct handle_property properties[] = {
         {"group.id", group},
         {"session.timeout.ms", session_timeout},
-        {"heartbeat.interval.ms", "1000"},
+        {"heartbeat.interval.ms", heartbeat_interval},
         {"partition.assignment.strategy", "cooperative-sticky"},
         {"isolation.level", "read_committed"},
         {"enable.auto.commit", "false"},

@@ -13,6 +13,7 @@ extern const struct option kafka_options[];
 enum {
     /* Broker's view of a dead member, and of a dead member's open transaction: they must not differ much. */
     KAFKA_SESSION_TIMEOUT_MS = 10000,
+    KAFKA_HEARTBEAT_INTERVAL_MS = 1000,
     KAFKA_TRANSACTION_TIMEOUT_MS = 10000,
     /* Longest metadata of a committed offset that brokers accept (offset.metadata.max.bytes). */
     KAFKA_METADATA_MAXIMUM_BYTES = 4096,
