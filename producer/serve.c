@@ -71,6 +71,7 @@ struct server {
     size_t hook_count;
     size_t pending_count; /* deliveries that wait for the broker */
     bool is_draining;
+    bool is_broken; /* the publisher will never store anything again: a new process may */
 };
 
 /* A delivery that waits for the acknowledgements of its events. */
@@ -207,6 +208,10 @@ static void delivery_acknowledged(void *context, const struct error *err)
     if (err != NULL) {
         delivery->is_failed = true;
         delivery->err = *err;
+    }
+    if (delivery->is_failed && delivery->err.action == ERROR_FATAL) {
+        delivery->server->is_broken = true;
+        delivery->server->is_draining = true;
     }
     if (--delivery->unacknowledged == 0) {
         delivery_end(delivery);
@@ -356,6 +361,10 @@ int serve_run(const struct options *options)
                   log_number((long long)server.hook_count), NULL);
         server_loop(&server);
         log_event(LOG_INFO, "drained", NULL);
+        if (server.is_broken) {
+            log_event(LOG_ERROR, "the connection to the brokers is broken beyond repair: start again", NULL);
+            exit_code = EXIT_TEMPORARY;
+        }
     } else {
         log_event(LOG_ERROR, "cannot start", "reason", err.text, NULL);
         exit_code = err.action == ERROR_RETRY ? EXIT_TEMPORARY : EXIT_PERMANENT;
