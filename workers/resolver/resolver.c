@@ -6,6 +6,7 @@
 #include "schemas/result.h"
 #include "schemas/unreadable.h"
 #include "workers/common/base/auto.h"
+#include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
 #include "workers/resolver/memory.h"
 #include "workers/resolver/order.h"
@@ -13,7 +14,7 @@
 
 #include <stdlib.h>
 
-enum { REFRESH_TIMEOUT_MS = 500 };
+enum { REFRESH_TIMEOUT_MS = 500, BEHIND_WORTH_A_WARNING_MS = 10000 };
 
 static const char source[] = "tagfleet/resolver";
 
@@ -22,6 +23,7 @@ struct resolver {
     struct memory *memory;
     struct tables *tables;
     bool has_new_partitions; /* what a predecessor has decided must be read first */
+    int64_t behind_since_ms; /* the tables' ends are not reached; 0: they are */
 };
 
 static void resolver_stop(void *state)
@@ -53,6 +55,21 @@ static bool resolver_start(struct engine *engine, const struct options *options,
     return true;
 }
 
+/* A moment behind is nothing; beyond it somebody should know why no event is decided. */
+static void resolver_complain(struct resolver *resolver)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    if (resolver->behind_since_ms == 0) {
+        resolver->behind_since_ms = now_ms;
+    }
+    if (now_ms - resolver->behind_since_ms >= BEHIND_WORTH_A_WARNING_MS) {
+        const struct error *err = tables_error(resolver->tables);
+        log_event(LOG_WARNING, "the tables are not read to their end yet: no event is decided", "reason",
+                  err->action != ERROR_NONE ? err->text : NULL, NULL);
+        resolver->behind_since_ms = now_ms;
+    }
+}
+
 /* The tables must hold everything that was there when the batch had been read: asked anew each time, so that what an
  * operator was told is stored counts for every event that came after. */
 static bool resolver_ready(void *state, struct error *err)
@@ -64,8 +81,10 @@ static bool resolver_ready(void *state, struct error *err)
         return false;
     }
     if (!tables_caught_up(resolver->tables)) {
+        resolver_complain(resolver);
         return false;
     }
+    resolver->behind_since_ms = 0;
     resolver->has_new_partitions = false;
     return true;
 }

@@ -22,6 +22,7 @@ struct tables {
     rd_kafka_queue_t *queue;
     struct table tables[TABLES_MAXIMUM];
     size_t count;
+    struct error err; /* the last one of reading */
 };
 
 static void tables_free(struct tables *tables)
@@ -125,6 +126,8 @@ static void tables_take(struct tables *tables, const rd_kafka_message_t *message
             table->reader.apply(table->reader.context, slice_from(message->key, message->key_len),
                                 slice_from(message->payload, message->len));
             table->position = message->offset + 1;
+        } else {
+            handle_error(&tables->err, message->err, table->topic);
         }
         return;
     }
@@ -138,6 +141,11 @@ static bool tables_are_at_end(const struct tables *tables)
         }
     }
     return true;
+}
+
+const struct error *tables_error(const struct tables *tables)
+{
+    return &tables->err;
 }
 
 bool tables_caught_up(struct tables *tables)
