@@ -1,14 +1,9 @@
 #include "producer/host.h"
 
-#include "workers/common/base/auto.h"
+#include "tests/support/unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 #include <strings.h>
-
-#include <cmocka.h>
 
 #define SHA_A "709d658dc5b6d6afcd46049c2f332ee3f515a67d"
 #define SHA_B "1e65c05c1d5171631d92438a13901ca7dae9618c"

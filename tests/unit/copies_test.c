@@ -1,11 +1,8 @@
 #include "workers/copier/copies.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
+#include "tests/support/unit.h"
 
-#include <cmocka.h>
+#include <string.h>
 
 static const struct job_copy front_end = {"src", "b1/frontend/", "frontend", "", false};
 static const struct job_copy below_a_prefix = {"src", "b1/frontend/", "frontend", "www/", false};

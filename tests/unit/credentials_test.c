@@ -1,39 +1,25 @@
 #include "workers/common/aws/credentials.h"
 
+#include "tests/support/scratch.h"
 #include "tests/support/unit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char credentials_path[] = "/tmp/tagfleet-credentials-XXXXXX";
-static char config_path[] = "/tmp/tagfleet-config-XXXXXX";
+static struct scratch credentials_file;
+static struct scratch config_file;
 
 static int files_make(void **state)
 {
     (void)state;
-    int first = mkstemp(credentials_path);
-    int second = mkstemp(config_path);
-    if (first < 0 || second < 0) {
-        return -1;
-    }
-    close(first);
-    close(second);
-    return 0;
+    return scratch_make(&credentials_file) && scratch_make(&config_file) ? 0 : -1;
 }
 
 static int files_remove(void **state)
 {
     (void)state;
-    return unlink(credentials_path) + unlink(config_path);
-}
-
-static void file_write(const char *path, const char *content)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(content, file) >= 0);
-    assert_int_equal(fclose(file), 0);
+    return scratch_remove(&credentials_file) + scratch_remove(&config_file);
 }
 
 static int surroundings_clear(void **state)
@@ -43,10 +29,10 @@ static int surroundings_clear(void **state)
     unsetenv("AWS_SECRET_ACCESS_KEY");
     unsetenv("AWS_SESSION_TOKEN");
     unsetenv("AWS_PROFILE");
-    setenv("AWS_SHARED_CREDENTIALS_FILE", credentials_path, 1);
-    setenv("AWS_CONFIG_FILE", config_path, 1);
-    file_write(credentials_path, "");
-    file_write(config_path, "");
+    setenv("AWS_SHARED_CREDENTIALS_FILE", credentials_file.path, 1);
+    setenv("AWS_CONFIG_FILE", config_file.path, 1);
+    scratch_write(&credentials_file, "");
+    scratch_write(&config_file, "");
     return 0;
 }
 
@@ -107,8 +93,9 @@ static void the_environment_must_have_both_halves(void **state)
 static void a_named_profile_goes_before_the_environment_and_that_before_the_default(void **state)
 {
     (void)state;
-    file_write(credentials_path, "[default]\naws_access_key_id=AKIDDEFAULT\naws_secret_access_key=s\n"
-                                 "[acme]\nAWS_ACCESS_KEY_ID=AKIDACME\naws_secret_access_key=s\naws_session_token=t\n");
+    scratch_write(&credentials_file,
+                  "[default]\naws_access_key_id=AKIDDEFAULT\naws_secret_access_key=s\n"
+                  "[acme]\nAWS_ACCESS_KEY_ID=AKIDACME\naws_secret_access_key=s\naws_session_token=t\n");
     expect_found(NULL, "AKIDDEFAULT", NULL, "profile default");
     setenv("AWS_ACCESS_KEY_ID", "AKIDENV", 1);
     setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
@@ -124,9 +111,9 @@ static void a_named_profile_goes_before_the_environment_and_that_before_the_defa
 static void a_profile_may_be_in_either_file(void **state)
 {
     (void)state;
-    file_write(credentials_path, "[one]\naws_access_key_id=AKID1\n");
-    file_write(config_path, "[profile one]\naws_access_key_id=AKID2\naws_secret_access_key=s\n"
-                            "[profile two]\naws_access_key_id=AKID3\naws_secret_access_key=s\n");
+    scratch_write(&credentials_file, "[one]\naws_access_key_id=AKID1\n");
+    scratch_write(&config_file, "[profile one]\naws_access_key_id=AKID2\naws_secret_access_key=s\n"
+                                "[profile two]\naws_access_key_id=AKID3\naws_secret_access_key=s\n");
     expect_found("one", "AKID1", NULL, "profile one");
     expect_found("two", "AKID3", NULL, "profile two");
 }
@@ -136,9 +123,9 @@ static void what_is_missing_is_told_with_the_files_that_were_looked_at(void **st
     (void)state;
     struct credentials *found = NULL;
     struct error err;
-    file_write(credentials_path, "[half]\naws_access_key_id=AKIDHALF\n[other]\naws_secret_access_key=hidden\n");
+    scratch_write(&credentials_file, "[half]\naws_access_key_id=AKIDHALF\n[other]\naws_secret_access_key=hidden\n");
     assert_false(credentials_from_profile("absent", &found, &err));
-    AUTO(text) char *absent = text_format("no profile \"absent\" in %s or %s", credentials_path, config_path);
+    AUTO(text) char *absent = text_format("no profile \"absent\" in %s or %s", credentials_file.path, config_file.path);
     assert_string_equal(err.text, absent);
     assert_false(credentials_from_profile("half", &found, &err));
     assert_non_null(strstr(err.text, "profile \"half\" has no aws_secret_access_key"));
@@ -155,13 +142,13 @@ static void a_file_that_cannot_be_understood_is_a_mistake_and_one_that_is_absent
     (void)state;
     struct credentials *found = NULL;
     struct error err;
-    file_write(config_path, "[profile p]\naws_access_key_id=AKIDP\naws_secret_access_key=s\n");
+    scratch_write(&config_file, "[profile p]\naws_access_key_id=AKIDP\naws_secret_access_key=s\n");
     setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/credentials", 1);
     expect_found("p", "AKIDP", NULL, "profile p");
-    file_write(credentials_path, "[p]\nsecret without a name\n");
-    setenv("AWS_SHARED_CREDENTIALS_FILE", credentials_path, 1);
+    scratch_write(&credentials_file, "[p]\nsecret without a name\n");
+    setenv("AWS_SHARED_CREDENTIALS_FILE", credentials_file.path, 1);
     assert_false(credentials_from_profile("p", &found, &err));
-    AUTO(text) char *expected = text_format("%s:2: expected [section] or name = value", credentials_path);
+    AUTO(text) char *expected = text_format("%s:2: expected [section] or name = value", credentials_file.path);
     assert_string_equal(err.text, expected);
 }
 

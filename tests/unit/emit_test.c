@@ -1,11 +1,8 @@
 #include "producer/emit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
+#include "tests/support/unit.h"
 
-#include <cmocka.h>
+#include <string.h>
 
 static const char commit[] = "5f2c1e0a9d3b4c6e8f7a1b2c3d4e5f60718293a4";
 

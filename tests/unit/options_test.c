@@ -1,5 +1,6 @@
 #include "workers/common/base/options.h"
 
+#include "tests/support/scratch.h"
 #include "tests/support/unit.h"
 
 #include <stdio.h>
@@ -37,31 +38,18 @@ static const struct option more_rows[] = {
 
 static const struct option *const tables[] = {shop_rows, more_rows, NULL};
 
-static char path[] = "/tmp/tagfleet-options-XXXXXX";
+static struct scratch scratch;
 
 static int file_make(void **state)
 {
     (void)state;
-    int descriptor = mkstemp(path);
-    if (descriptor < 0) {
-        return -1;
-    }
-    close(descriptor);
-    return 0;
+    return scratch_make(&scratch) ? 0 : -1;
 }
 
 static int file_remove(void **state)
 {
     (void)state;
-    return unlink(path);
-}
-
-static void file_write(const char *content)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(content, file) >= 0);
-    assert_int_equal(fclose(file), 0);
+    return scratch_remove(&scratch);
 }
 
 static int environment_clear(void **state)
@@ -86,10 +74,10 @@ static struct options *load(const char *content, const char *first_set, const ch
     AUTO(buffer) struct buffer mistakes;
     buffer_init(&mistakes, 10000);
     if (content != NULL) {
-        file_write(content);
+        scratch_write(&scratch, content);
     }
     size_t count = (first_set != NULL) + (second_set != NULL);
-    if (!options_load(tables, content != NULL ? path : NULL, sets, count, &options, &mistakes)) {
+    if (!options_load(tables, content != NULL ? scratch.path : NULL, sets, count, &options, &mistakes)) {
         fail_msg("%s", mistakes.ptr);
     }
     assert_string_equal(mistakes.ptr, "");
@@ -106,13 +94,13 @@ static char *load_fails(const char *content, const char *first_set, const char *
     buffer_init(&mistakes, 10000);
     buffer_init(&shown, 10000);
     if (content != NULL) {
-        file_write(content);
+        scratch_write(&scratch, content);
     }
     size_t count = (first_set != NULL) + (second_set != NULL);
-    assert_false(options_load(tables, content != NULL ? path : NULL, sets, count, &options, &mistakes));
+    assert_false(options_load(tables, content != NULL ? scratch.path : NULL, sets, count, &options, &mistakes));
     assert_null(options);
     const char *at = mistakes.ptr;
-    for (const char *found; (found = strstr(at, path)) != NULL; at = found + strlen(path)) {
+    for (const char *found; (found = strstr(at, scratch.path)) != NULL; at = found + strlen(scratch.path)) {
         buffer_append(&shown, slice_from(at, (size_t)(found - at)));
         buffer_append_text(&shown, "FILE");
     }

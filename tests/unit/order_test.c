@@ -1,14 +1,11 @@
 #include "workers/resolver/order.h"
 
+#include "tests/support/unit.h"
+
 #include "schemas/identity.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const char a[] = "aaaaaaa1";
 static const char b[] = "bbbbbbb2";

@@ -1,15 +1,11 @@
 #include "workers/resolver/plan.h"
 
+#include "tests/support/scratch.h"
+#include "tests/support/unit.h"
 #include "workers/common/aws/settings.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 static const struct option *const tables[] = {resolver_options, aws_options, NULL};
 
@@ -31,14 +27,12 @@ static void config_auto(struct config *config)
 /* Reads the text as a config file. */
 static bool config_read(struct config *config, const char *text)
 {
-    char path[] = "/tmp/tagfleet-plan-XXXXXX";
-    int descriptor = mkstemp(path);
-    assert_true(descriptor >= 0);
-    assert_int_equal(write(descriptor, text, strlen(text)), strlen(text));
-    close(descriptor);
+    struct scratch scratch;
+    assert_true(scratch_make(&scratch));
+    scratch_write(&scratch, text);
     buffer_init(&config->mistakes, 64 * 1024);
-    bool is_read = options_load(tables, path, NULL, 0, &config->options, &config->mistakes);
-    (void)unlink(path);
+    bool is_read = options_load(tables, scratch.path, NULL, 0, &config->options, &config->mistakes);
+    (void)scratch_remove(&scratch);
     return is_read && plan_read(config->options, &config->plan, &config->mistakes);
 }
 

@@ -1,13 +1,10 @@
 #include "workers/recorder/record.h"
 
+#include "tests/support/unit.h"
+
 #include "workers/common/base/command.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const char id[] = "d-00000000000000aa";
 static const char commit[] = "5f2c1e0a9d3b4c6e8f7a1b2c3d4e5f60718293a4";

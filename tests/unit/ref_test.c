@@ -1,13 +1,8 @@
 #include "schemas/ref.h"
 
-#include "workers/common/base/auto.h"
+#include "tests/support/unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static void every_form_of_a_ref_has_one_full_name(void **state)
 {

@@ -1,5 +1,6 @@
 #include "workers/common/aws/role.h"
 
+#include "tests/support/scratch.h"
 #include "tests/support/scripted_aws.h"
 #include "tests/support/unit.h"
 #include "workers/common/base/clock.h"
@@ -18,31 +19,18 @@ enum { ASKERS = 50 };
 #define FUTURE "2999-01-01T00:00:00Z"
 #define DENIED "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not you</Message></Error></ErrorResponse>"
 
-static char credentials_path[] = "/tmp/tagfleet-roles-XXXXXX";
+static struct scratch scratch;
 
 static int file_make(void **state)
 {
     (void)state;
-    int descriptor = mkstemp(credentials_path);
-    if (descriptor < 0) {
-        return -1;
-    }
-    close(descriptor);
-    return 0;
+    return scratch_make(&scratch) ? 0 : -1;
 }
 
 static int file_remove(void **state)
 {
     (void)state;
-    return unlink(credentials_path);
-}
-
-static void file_write(const char *content)
-{
-    FILE *file = fopen(credentials_path, "w");
-    assert_non_null(file);
-    assert_true(fputs(content, file) >= 0);
-    assert_int_equal(fclose(file), 0);
+    return scratch_remove(&scratch);
 }
 
 static int surroundings_set(void **state)
@@ -52,10 +40,10 @@ static int surroundings_set(void **state)
     unsetenv("AWS_SECRET_ACCESS_KEY");
     unsetenv("AWS_SESSION_TOKEN");
     unsetenv("AWS_PROFILE");
-    setenv("AWS_SHARED_CREDENTIALS_FILE", credentials_path, 1);
+    setenv("AWS_SHARED_CREDENTIALS_FILE", scratch.path, 1);
     setenv("AWS_CONFIG_FILE", "/nowhere/config", 1);
-    file_write("[default]\naws_access_key_id=AKIDMAIN\naws_secret_access_key=s\n"
-               "[acme]\naws_access_key_id=AKIDACME\naws_secret_access_key=s\n");
+    scratch_write(&scratch, "[default]\naws_access_key_id=AKIDMAIN\naws_secret_access_key=s\n"
+                            "[acme]\naws_access_key_id=AKIDACME\naws_secret_access_key=s\n");
     return 0;
 }
 
@@ -266,7 +254,7 @@ static void an_expired_main_key_is_read_anew_for_the_next_question(void **state)
     struct ending first = ask(&world, &plain);
     assert_int_equal(first.failure.kind, FAILURE_EXPIRED_TOKEN);
     assert_int_equal(first.err.action, ERROR_RETRY);
-    file_write("[default]\naws_access_key_id=AKIDRENEWED\naws_secret_access_key=s\n");
+    scratch_write(&scratch, "[default]\naws_access_key_id=AKIDRENEWED\naws_secret_access_key=s\n");
     loop_for(world.aws.loop, first.retry_in_ms + 10);
     struct ending second = ask(&world, &plain);
     assert_string_equal(second.access_key, "ASIA1");
@@ -301,7 +289,7 @@ static void without_main_key_no_role_can_be_assumed(void **state)
 {
     (void)state;
     struct world world;
-    file_write("");
+    scratch_write(&scratch, "");
     world_start(&world, NULL, 0);
     struct ending ending = ask(&world, &plain);
     assert_int_equal(ending.err.action, ERROR_REJECT);

@@ -1,13 +1,9 @@
 #include "producer/signature.h"
 
-#include "workers/common/base/auto.h"
+#include "tests/support/scratch.h"
+#include "tests/support/unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 /* The vector that GitHub's documentation publishes. */
 static const char published_secret[] = "It's a Secret to Everybody";
@@ -80,25 +76,22 @@ static void a_secret_file_holds_one_secret_a_line(void **state)
 {
     (void)state;
     struct error err;
-    char path[] = "/tmp/tagfleet-secret-XXXXXX";
-    int descriptor = mkstemp(path);
-    assert_true(descriptor >= 0);
-    static const char text[] = "first\r\n\nsecond\nthird\n";
-    assert_int_equal(write(descriptor, text, strlen(text)), strlen(text));
+    struct scratch scratch;
+    assert_true(scratch_make(&scratch));
+    scratch_write(&scratch, "first\r\n\nsecond\nthird\n");
     AUTO_SECRETS secrets = {0};
-    assert_true(secrets_read_file(path, &secrets, &err));
+    assert_true(secrets_read_file(scratch.path, &secrets, &err));
     assert_int_equal(secrets.count, 2);
     assert_string_equal(secrets.items[0], "first");
     assert_string_equal(secrets.items[1], "second");
-    assert_int_equal(ftruncate(descriptor, 0), 0);
+    scratch_write(&scratch, "\n");
     AUTO_SECRETS none = {0};
-    assert_false(secrets_read_file(path, &none, &err));
+    assert_false(secrets_read_file(scratch.path, &none, &err));
     assert_non_null(strstr(err.text, "holds no secret"));
-    close(descriptor);
-    (void)unlink(path);
-    assert_false(secrets_read_file(path, &none, &err));
+    assert_int_equal(scratch_remove(&scratch), 0);
+    assert_false(secrets_read_file(scratch.path, &none, &err));
     assert_int_equal(err.action, ERROR_FATAL);
-    assert_non_null(strstr(err.text, path));
+    assert_non_null(strstr(err.text, scratch.path));
 }
 
 int main(void)

@@ -1,11 +1,8 @@
 #include "workers/resolver/tag.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
+#include "tests/support/unit.h"
 
-#include <cmocka.h>
+#include <string.h>
 
 static const char *const keys[] = {"branch/main", "branch/mytag/x", "qa",      "prod", "us-east", "east",
                                    "rc1",         "rc.1-qa-eu",     "staging", NULL};
