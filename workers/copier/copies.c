@@ -46,7 +46,7 @@ bool copies_source_is_there(const struct job_copy *rule, const struct s3_listing
 
 static bool is_identical(const struct s3_object *source, const struct s3_object *target)
 {
-    return target != NULL && target->size_bytes == source->size_bytes && source->etag[0] != '\0' &&
+    return target->size_bytes == source->size_bytes && source->etag[0] != '\0' &&
            strcmp(source->etag, target->etag) == 0;
 }
 
@@ -69,9 +69,11 @@ void copies_add(struct copies *copies, const struct job_copy *rule, const struct
                                        : text_copy(rule->target_key);
         object->phase = copy_phase_of(rule, object->target_key);
         const struct s3_object *present = target != NULL ? s3_listing_find(target, object->target_key) : NULL;
-        object->unchanged = is_identical(found, present);
-        object->etag = object->unchanged ? text_copy(present->etag) : NULL;
-        object->modified_wall_ms = object->unchanged ? present->modified_wall_ms : 0;
+        if (present != NULL && is_identical(found, present)) {
+            object->unchanged = true;
+            object->etag = text_copy(present->etag);
+            object->modified_wall_ms = present->modified_wall_ms;
+        }
     }
 }
 
@@ -87,8 +89,8 @@ static int object_order(const void *a, const void *b)
 
 static bool trigger_was_last(const struct copies *copies, const struct copy_object *trigger)
 {
-    for (size_t i = 0; i < copies->count; i++) {
-        const struct copy_object *other = &copies->objects[i];
+    const struct copy_object *end = copies->objects + copies->count;
+    for (const struct copy_object *other = copies->objects; other != end; other++) {
         bool is_younger = trigger->modified_wall_ms > 0 && other->modified_wall_ms > trigger->modified_wall_ms;
         if (!other->unchanged || (other->phase != PHASE_TRIGGER && is_younger)) {
             return false;

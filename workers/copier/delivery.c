@@ -72,10 +72,11 @@ static const struct job_copy *delivery_rule(const struct delivery *delivery)
     const struct job_copy *rules = delivery->job->copies.items;
     size_t count = delivery->job->copies.count;
     size_t position = 0;
-    for (size_t i = 0; i < 2 * count; i++) {
-        const struct job_copy *rule = &rules[i % count];
-        if (copy_rule_is_prefix(rule) == (i >= count) && position++ == delivery->rule) {
-            return rule;
+    for (int is_prefix = 0; is_prefix <= 1; is_prefix++) {
+        for (size_t i = 0; i < count; i++) {
+            if (copy_rule_is_prefix(&rules[i]) == (is_prefix == 1) && position++ == delivery->rule) {
+                return &rules[i];
+            }
         }
     }
     return rules;
