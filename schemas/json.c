@@ -1,36 +1,16 @@
 #include "schemas/json.h"
 
+#include "workers/common/base/utf8.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
-
-/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. Returns the length of the sequence, 0 if bad. */
-static size_t utf8_sequence(const unsigned char *at, size_t left)
-{
-    if (at[0] < 0x80) {
-        return at[0] == 0 ? 0 : 1;
-    }
-    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4 || length > left) {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((at[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) || (at[0] == 0xf0 && at[1] < 0x90) ||
-        (at[0] == 0xf4 && at[1] > 0x8f)) {
-        return 0;
-    }
-    return length;
-}
 
 static bool body_check(struct slice body, struct error *err)
 {
     bool is_escaped = false;
     for (size_t i = 0; i < body.len;) {
-        size_t length = utf8_sequence((const unsigned char *)body.ptr + i, body.len - i);
+        size_t length = utf8_length(body.ptr + i, body.len - i);
         if (length == 0) {
             return error_set(err, ERROR_REJECT, "byte %zu is not valid UTF-8 (or NUL)", i);
         }
@@ -138,7 +118,7 @@ void json_put_integer(cJSON *object, const char *name, int64_t integer)
 static void text_make_valid(char *text, size_t left)
 {
     while (left > 0) {
-        size_t length = utf8_sequence((const unsigned char *)text, left);
+        size_t length = utf8_length(text, left);
         if (length == 0) {
             *text = '?';
             length = 1;

@@ -3,6 +3,7 @@
 #include "workers/common/base/auto.h"
 #include "workers/common/base/buffer.h"
 #include "workers/common/base/clock.h"
+#include "workers/common/base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,22 +34,6 @@ static const char *level_name(enum log_level level)
     return names[level];
 }
 
-/* The length of the UTF-8 character that the text begins with; 0 when its first byte begins none. */
-static size_t character_length(const unsigned char *text)
-{
-    unsigned char first = text[0];
-    size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    /* Longer than it needs to be, half of a surrogate pair, or beyond Unicode. */
-    bool is_forbidden = (first == 0xe0 && text[1] < 0xa0) || (first == 0xed && text[1] >= 0xa0) ||
-                        (first == 0xf0 && text[1] < 0x90) || (first == 0xf4 && text[1] >= 0x90);
-    return is_forbidden ? 0 : length;
-}
-
 static bool is_control(const unsigned char *character)
 {
     return character[0] < 0x20 || character[0] == 0x7f || (character[0] == 0xc2 && character[1] < 0xa0);
@@ -58,10 +43,11 @@ static bool is_control(const unsigned char *character)
 static void append_quoted(struct buffer *line, const char *value)
 {
     const unsigned char *at = (const unsigned char *)value;
+    const char *end = value + strlen(value);
     size_t start = line->len;
     buffer_append_char(line, '"');
     while (*at != '\0' && line->len - start < VALUE_MAXIMUM) {
-        size_t length = character_length(at);
+        size_t length = utf8_length((const char *)at, (size_t)(end - (const char *)at));
         if (length == 0) {
             buffer_append_text(line, "\xef\xbf\xbd");
         } else if (*at == '"' || *at == '\\') {
@@ -85,8 +71,9 @@ static void append_quoted(struct buffer *line, const char *value)
 static bool needs_quotes(const char *value)
 {
     const unsigned char *at = (const unsigned char *)value;
+    const char *end = value + strlen(value);
     for (size_t length; *at != '\0'; at += length) {
-        length = character_length(at);
+        length = utf8_length((const char *)at, (size_t)(end - (const char *)at));
         if (length == 0 || is_control(at) || strchr(" \"=\\", *at) != NULL) {
             return true;
         }
