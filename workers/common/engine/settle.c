@@ -14,7 +14,7 @@ enum {
 static bool engine_offsets_are_due(const struct engine *engine, const struct partition *partition)
 {
     int64_t point = ledger_commit_point(&partition->ledger);
-    return partition->is_restored && point > partition->committed && point > 0 &&
+    return point > partition->committed && point > 0 &&
            clock_monotonic_ms() - engine->committed_at_ms >= IDLE_COMMIT_MS;
 }
 
@@ -103,13 +103,24 @@ static bool engine_send(struct engine *engine)
     size_t most_tasks = SEND_TASKS_MAXIMUM;
     for (size_t i = 0; i < engine->partition_count && most_tasks > 0; i++) {
         struct partition *partition = engine->partitions[i];
-        bool has_confirms = !partition->is_gone && partition_count_confirms(partition) > 0;
+        bool has_confirms =
+            engine->confirms_asked > 0 && !partition->is_gone && partition_count_confirms(partition) > 0;
         if ((has_confirms || partition_wants_transaction(engine, partition)) &&
             !engine_send_partition(engine, partition, &most_tasks)) {
             return false;
         }
     }
     return true;
+}
+
+/* What is left are those that did not fit in, and none of tasks that were dropped meanwhile. */
+static void engine_recount_confirms(struct engine *engine)
+{
+    bool was_any = engine->confirms_asked > 0;
+    engine->confirms_asked = 0;
+    for (size_t i = 0; was_any && i < engine->partition_count; i++) {
+        engine->confirms_asked += engine->partitions[i]->is_gone ? 0 : partition_count_confirms(engine->partitions[i]);
+    }
 }
 
 static void engine_begin_transaction(struct engine *engine)
@@ -119,11 +130,7 @@ static void engine_begin_transaction(struct engine *engine)
         engine->partitions[i]->sending = -1;
     }
     bool is_sent = engine_send(engine);
-    /* Those that did not fit in, and none of tasks that were dropped meanwhile. */
-    engine->confirms_asked = 0;
-    for (size_t i = 0; i < engine->partition_count; i++) {
-        engine->confirms_asked += engine->partitions[i]->is_gone ? 0 : partition_count_confirms(engine->partitions[i]);
-    }
+    engine_recount_confirms(engine);
     if (!is_sent) {
         transaction_abort(engine->transaction);
         return;

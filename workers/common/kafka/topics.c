@@ -135,25 +135,32 @@ static bool topic_count_partitions(rd_kafka_t *handle, const char *name, int *re
     return true;
 }
 
-/* The controller has created the topics; the brokers hear of it a moment later. */
+/* The controller has created the topic; the brokers hear of it a moment later. */
+static bool topic_await(rd_kafka_t *handle, const char *name, int64_t deadline_ms, struct error *err)
+{
+    for (;;) {
+        int partitions = 0;
+        int led = 0;
+        if (!topic_count_partitions(handle, name, &partitions, &led, err)) {
+            return false;
+        }
+        if (partitions > 0 && led == partitions) {
+            return true;
+        }
+        if (clock_monotonic_ms() >= deadline_ms) {
+            return error_set(err, ERROR_RETRY, "%s was created, but has no leaders yet", name);
+        }
+        usleep(1000 * LEADER_POLL_MS);
+    }
+}
+
 static bool topics_await(rd_kafka_t *handle, const struct options *options, struct error *err)
 {
     int64_t deadline_ms = clock_monotonic_ms() + ADMIN_TIMEOUT_MS;
     for (const struct topic_settings *settings = topics; settings->name != NULL; settings++) {
         AUTO(text) char *name = kafka_name(options, settings->name);
-        for (;;) {
-            int partitions = 0;
-            int led = 0;
-            if (!topic_count_partitions(handle, name, &partitions, &led, err)) {
-                return false;
-            }
-            if (partitions > 0 && led == partitions) {
-                break;
-            }
-            if (clock_monotonic_ms() >= deadline_ms) {
-                return error_set(err, ERROR_RETRY, "%s was created, but has no leaders yet", name);
-            }
-            usleep(1000 * LEADER_POLL_MS);
+        if (!topic_await(handle, name, deadline_ms, err)) {
+            return false;
         }
     }
     return true;
