@@ -1,7 +1,5 @@
 #include "producer/host.h"
 
-#include <ctype.h>
-
 static const struct host *const hosts[] = {&bitbucket_host, NULL};
 
 const struct host *host_named(const char *provider)

@@ -13,6 +13,8 @@
 
 enum { READ_TIMEOUT_MS = 15000, STORE_TIMEOUT_MS = 15000, FILE_MAXIMUM_BYTES = 64 * 1024 * 1024 };
 
+static const struct texts no_accounts;
+
 /* The map as the broker has it: tag -> struct map_entry. */
 static void entry_free(void *value)
 {
@@ -156,12 +158,11 @@ static void editing_auto(struct editing *editing)
 /* accounts NULL: delete the entry. */
 static bool edit_entry(struct editing *editing, const char *tag, const struct texts *accounts, struct error *err)
 {
-    static const struct texts none;
     const struct map_entry *before = index_get(&editing->map, slice_of(tag));
-    const struct texts *old = before != NULL ? &before->accounts : &none;
+    const struct texts *old = before != NULL ? &before->accounts : &no_accounts;
     AUTO(difference) struct difference difference = {0};
-    accounts_without(old, accounts != NULL ? accounts : &none, &difference.gone);
-    accounts_without(accounts != NULL ? accounts : &none, old, &difference.come);
+    accounts_without(old, accounts != NULL ? accounts : &no_accounts, &difference.gone);
+    accounts_without(accounts != NULL ? accounts : &no_accounts, old, &difference.come);
     bool is_same = (before == NULL) == (accounts == NULL) && difference.gone.count + difference.come.count == 0;
     if (is_same) {
         return true;
@@ -196,15 +197,14 @@ enum edit { EDIT_SET, EDIT_ADD, EDIT_REMOVE };
 /* The accounts of an entry after the edit. */
 static void accounts_edit(const struct texts *before, const struct texts *named, enum edit edit, struct texts *after)
 {
-    static const struct texts none;
     if (edit == EDIT_REMOVE) {
         accounts_without(before, named, after);
         return;
     }
     if (edit == EDIT_ADD) {
-        accounts_without(before, &none, after);
+        accounts_without(before, &no_accounts, after);
     }
-    accounts_without(named, edit == EDIT_ADD ? before : &none, after);
+    accounts_without(named, edit == EDIT_ADD ? before : &no_accounts, after);
 }
 
 static int map_edit(const struct command_line *line, enum edit edit)
@@ -235,8 +235,7 @@ static int map_edit(const struct command_line *line, enum edit edit)
         return command_fail(line, &err);
     }
     const struct map_entry *before = index_get(&editing.map, slice_of(tag));
-    static const struct texts none;
-    accounts_edit(before != NULL ? &before->accounts : &none, &named, edit, &after);
+    accounts_edit(before != NULL ? &before->accounts : &no_accounts, &named, edit, &after);
     if (!edit_entry(&editing, tag, before == NULL && after.count == 0 ? NULL : &after, &err)) {
         return command_fail(line, &err);
     }

@@ -1,5 +1,6 @@
 #include "workers/common/base/error.h"
 
+#include "tests/support/scratch.h"
 #include "tests/support/unit.h"
 #include "workers/common/base/file.h"
 
@@ -68,23 +69,22 @@ static void memory_of_no_size_is_memory_too(void **state)
 static void a_file_is_read_whole_or_refused(void **state)
 {
     (void)state;
-    char path[] = "/tmp/tagfleet-file-XXXXXX";
-    int descriptor = mkstemp(path);
-    assert_int_equal(write(descriptor, "12345", 5), 5);
-    close(descriptor);
+    struct scratch scratch;
+    assert_true(scratch_make(&scratch));
+    scratch_write(&scratch, "12345");
     struct error err;
     AUTO(buffer) struct buffer fitting;
     AUTO(buffer) struct buffer small;
     buffer_init(&fitting, 5);
     buffer_init(&small, 4);
-    assert_true(file_read(path, &fitting, &err));
+    assert_true(file_read(scratch.path, &fitting, &err));
     assert_string_equal(fitting.ptr, "12345");
-    assert_false(file_read(path, &small, &err));
+    assert_false(file_read(scratch.path, &small, &err));
     assert_int_equal(err.action, ERROR_REJECT);
     assert_string_equal(err.text, "is larger than 4 bytes");
-    unlink(path);
+    assert_int_equal(scratch_remove(&scratch), 0);
     buffer_clear(&fitting);
-    assert_false(file_read(path, &fitting, &err));
+    assert_false(file_read(scratch.path, &fitting, &err));
     assert_non_null(strstr(err.text, "No such file"));
 }
 
