@@ -123,7 +123,9 @@ int worker_run(const struct worker *worker, const struct options *options, const
     int exit_code = EXIT_PERMANENT;
     if (worker->start(&engine, options, &engine.state, &err)) {
         exit_code = worker_serve(&engine, options, id, instance != NULL);
-        worker->stop(engine.state);
+        if (worker->stop != NULL) {
+            worker->stop(engine.state);
+        }
     } else {
         log_event(LOG_ERROR, "cannot start", "reason", err.text, NULL);
         exit_code = err.action == ERROR_RETRY ? EXIT_TEMPORARY : EXIT_PERMANENT;

@@ -42,6 +42,7 @@ struct worker {
     void (*assigned)(void *state, int32_t partition);
     /* May be NULL. A partition has gone: forget what was concluded from being its only worker. */
     void (*revoked)(void *state, int32_t partition);
+    /* May be NULL. */
     void (*stop)(void *state);
 };
 
