@@ -147,26 +147,6 @@ static void a_message_that_is_settled_already_makes_no_task(void **state)
     partition_free(partition);
 }
 
-static void messages_that_came_before_the_map_was_known_wait_for_it(void **state)
-{
-    (void)state;
-    struct partition *partition = partition_new(0);
-    for (int64_t offset = 10; offset < 14; offset++) {
-        struct record record = {.offset = offset, .key = slice_of("k")};
-        partition_keep_early(partition, &record);
-        assert_null(record.key.ptr);
-    }
-    assert_int_equal(take(partition, NULL), -1);
-    assert_int_equal(partition_task_count(partition), 4);
-    assert_true(ledger_restore(&partition->ledger, 10, "v1:0,2"));
-    assert_int_equal(partition_admit_early(partition, NULL), 2);
-    assert_int_equal(partition_task_count(partition), 2);
-    assert_int_equal(take(partition, NULL), 11);
-    assert_int_equal(take(partition, NULL), -1);
-    assert_int_equal(partition_admit_early(partition, NULL), 0);
-    partition_free(partition);
-}
-
 /* Otherwise the tasks that would make room again wait for room. */
 static void while_the_map_is_full_only_what_makes_room_may_start(void **state)
 {
@@ -204,12 +184,83 @@ static void while_the_map_is_full_only_what_makes_room_may_start(void **state)
     partition_free(partition);
 }
 
+static void after_an_owner_has_vanished_fewer_tasks_run_at_once(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    partition->is_restored = true;
+    partition_claim(partition, (struct takeover){.is_held = true}, 16);
+    for (int64_t offset = 1; offset <= 4; offset++) {
+        (void)add(partition, offset, NULL);
+    }
+    assert_true(partition_may_start(partition));
+    partition->running_count = 1;
+    assert_true(partition_may_start(partition));
+    partition->running_count = 2;
+    assert_false(partition_may_start(partition));
+    partition_survive(partition, 2, true, 16);
+    assert_true(partition_may_start(partition));
+    partition_free(partition);
+}
+
+static void on_the_last_level_only_the_oldest_message_may_start(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    partition->is_restored = true;
+    partition_claim(partition, (struct takeover){.is_held = true, .level = 1}, 16);
+    assert_true(partition->is_alone);
+    (void)add(partition, 1, "a");
+    (void)add(partition, 2, "b");
+    assert_int_equal(take(partition, NULL), 1);
+    assert_false(partition_may_start(partition));
+    assert_int_equal(take(partition, NULL), -1);
+    partition_survive(partition, 1, true, 16);
+    assert_false(partition->is_alone);
+    assert_int_equal(take(partition, NULL), 2);
+    partition_free(partition);
+}
+
+static void what_runs_alone_begins_when_it_is_committed_that_it_does(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct task *task;
+    partition_claim(partition, (struct takeover){0}, 16);
+    assert_false(partition_is_claimed(partition));
+    partition->written = partition->takeover;
+    assert_true(partition_is_claimed(partition));
+    (void)add(partition, 1, "a");
+    (void)take(partition, &task);
+    partition->trying = task;
+    partition->takeover.alone = 1;
+    assert_false(partition_is_claimed(partition));
+    partition->written = partition->takeover;
+    assert_true(partition_is_claimed(partition));
+    partition_free(partition);
+}
+
+static void a_partition_knows_the_bytes_of_its_messages(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct record record = {.offset = 1, .key = slice_of("key"), .value = slice_of("value")};
+    size_t size_bytes = record_size_bytes(&record);
+    assert_true(size_bytes >= strlen("key") + strlen("value"));
+    (void)partition_add(partition, NULL, &record);
+    assert_int_equal(partition->record_bytes, size_bytes);
+    task_free(ledger_at(&partition->ledger, 0)->task);
+    assert_int_equal(partition->record_bytes, 0);
+    ledger_at(&partition->ledger, 0)->task = NULL;
+    partition->first_ready = NULL;
+    partition_free(partition);
+}
+
 static void a_partition_goes_with_all_that_waits_in_it(void **state)
 {
     (void)state;
     struct partition *partition = partition_new(0);
     struct task *task;
-    struct record early = {.offset = 9};
     (void)add(partition, 1, "a");
     (void)add(partition, 2, "a");
     (void)take(partition, &task);
@@ -217,7 +268,6 @@ static void a_partition_goes_with_all_that_waits_in_it(void **state)
     output_add_header(output, "name", "value");
     task->first_output = output;
     task->last_output = output;
-    partition_keep_early(partition, &early);
     partition_free(partition); /* leaks show under a sanitizer */
 }
 
@@ -289,8 +339,11 @@ int main(void)
         cmocka_unit_test(a_task_that_waits_for_its_retry_holds_its_key_only),
         cmocka_unit_test(the_tasks_behind_can_be_seen_in_their_order),
         cmocka_unit_test(a_message_that_is_settled_already_makes_no_task),
-        cmocka_unit_test(messages_that_came_before_the_map_was_known_wait_for_it),
         cmocka_unit_test(while_the_map_is_full_only_what_makes_room_may_start),
+        cmocka_unit_test(after_an_owner_has_vanished_fewer_tasks_run_at_once),
+        cmocka_unit_test(on_the_last_level_only_the_oldest_message_may_start),
+        cmocka_unit_test(what_runs_alone_begins_when_it_is_committed_that_it_does),
+        cmocka_unit_test(a_partition_knows_the_bytes_of_its_messages),
         cmocka_unit_test(a_partition_goes_with_all_that_waits_in_it),
         cmocka_unit_test(outputs_can_be_forgotten_and_written_anew),
         cmocka_unit_test(however_tasks_end_each_key_is_worked_on_in_order_and_alone),

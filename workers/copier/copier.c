@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 const struct option copier_options[] = {
-    WORKER_OPTIONS("copier", "5000"),
+    WORKER_OPTIONS("copier"),
     {.name = "copier.copies_at_once",
      .type = OPTION_INTEGER,
      .initial = "8",

@@ -39,7 +39,7 @@ static const struct option repository_rows[] = {
 };
 
 const struct option resolver_options[] = {
-    WORKER_OPTIONS("resolver", "2000"),
+    WORKER_OPTIONS("resolver"),
     {.name = "resolver.tag_rule",
      .type = OPTION_CHOICE,
      .initial = "longest",

@@ -16,7 +16,7 @@
 extern const struct worker trial_worker;
 
 static const struct option trial_options[] = {
-    WORKER_OPTIONS("trial", "10000"),
+    WORKER_OPTIONS("trial"),
     {.name = "trial.trace", .type = OPTION_TEXT, .initial = "", .help = "file for a line per task taken"},
     {.name = "trial.stall", .type = OPTION_TEXT, .initial = "", .help = "file that stops the process"},
     {.name = "trial.stall_for", .type = OPTION_DURATION, .initial = "12s", .maximum = 600000, .help = "for how long"},

@@ -8,6 +8,8 @@ struct partition *partition_new(int32_t number)
     partition->number = number;
     partition->committed = -1;
     partition->sending = -1;
+    partition->told_offset = -1;
+    partition->window = SIZE_MAX;
     ledger_init(&partition->ledger);
     return partition;
 }
@@ -26,6 +28,7 @@ void task_forget_outputs(struct task *task)
 void task_free(struct task *task)
 {
     task_forget_outputs(task);
+    task->partition->record_bytes -= record_size_bytes(&task->record);
     record_free(&task->record);
     free(task);
 }
@@ -38,10 +41,6 @@ void partition_free(struct partition *partition)
             task_free(task);
         }
     }
-    for (size_t i = 0; i < partition->early_count; i++) {
-        record_free(&partition->early[i]);
-    }
-    free(partition->early);
     index_clear(&partition->keys, free);
     ledger_done(&partition->ledger);
     free(partition);
@@ -57,6 +56,7 @@ void partition_make_ready(struct task *task)
         partition->first_ready = task;
     }
     partition->last_ready = task;
+    partition->ready_count++;
 }
 
 static void partition_enqueue(struct partition *partition, struct task *task)
@@ -87,6 +87,7 @@ bool partition_add(struct partition *partition, struct engine *engine, struct re
     task->partition = partition;
     task->record = *record;
     *record = (struct record){0};
+    partition->record_bytes += record_size_bytes(&task->record);
     if (!ledger_push(&partition->ledger, task->record.offset, task)) {
         task_free(task);
         return false;
@@ -96,23 +97,29 @@ bool partition_add(struct partition *partition, struct engine *engine, struct re
     return true;
 }
 
-void partition_keep_early(struct partition *partition, struct record *record)
+static void partition_set_care(struct partition *partition, size_t max_running)
 {
-    partition->early = memory_resized(partition->early, (partition->early_count + 1) * sizeof(*partition->early));
-    partition->early[partition->early_count++] = *record;
-    *record = (struct record){0};
+    partition->window = takeover_window(&partition->takeover, max_running);
+    partition->is_alone = takeover_is_alone(&partition->takeover, max_running);
 }
 
-size_t partition_admit_early(struct partition *partition, struct engine *engine)
+void partition_claim(struct partition *partition, struct takeover takeover, size_t max_running)
 {
-    size_t known = 0;
-    for (size_t i = 0; i < partition->early_count; i++) {
-        known += partition_add(partition, engine, &partition->early[i]) ? 0 : 1;
-    }
-    free(partition->early);
-    partition->early = NULL;
-    partition->early_count = 0;
-    return known;
+    partition->takeover = takeover;
+    takeover_claim(&partition->takeover, max_running);
+    partition_set_care(partition, max_running);
+}
+
+bool partition_is_claimed(const struct partition *partition)
+{
+    return partition->written.is_held &&
+           (partition->trying == NULL || partition->written.alone == partition->takeover.alone);
+}
+
+void partition_survive(struct partition *partition, size_t tasks, bool has_moved, size_t max_running)
+{
+    takeover_survive(&partition->takeover, tasks, has_moved, max_running);
+    partition_set_care(partition, max_running);
 }
 
 /* The task before the next one that may start (NULL: it is the first), in *ret_before. */
@@ -120,8 +127,9 @@ static struct task *partition_startable(const struct partition *partition, struc
 {
     *ret_before = NULL;
     for (struct task *task = partition->first_ready; task != NULL; task = task->next_ready) {
-        bool makes_room = task->attempt > 0 || task->record.offset == ledger_at(&partition->ledger, 0)->offset;
-        if (partition->left_out == 0 || makes_room) {
+        bool is_oldest = task->record.offset == ledger_at(&partition->ledger, 0)->offset;
+        bool makes_room = task->attempt > 0 || is_oldest;
+        if ((partition->left_out == 0 || makes_room) && (!partition->is_alone || is_oldest)) {
             return task;
         }
         *ret_before = task;
@@ -133,7 +141,7 @@ bool partition_may_start(const struct partition *partition)
 {
     struct task *before;
     return partition->is_restored && !partition->is_leaving && !partition->is_gone &&
-           partition_startable(partition, &before) != NULL;
+           partition->running_count < partition->window && partition_startable(partition, &before) != NULL;
 }
 
 struct task *partition_next_ready(struct partition *partition)
@@ -152,6 +160,7 @@ struct task *partition_next_ready(struct partition *partition)
         partition->last_ready = before;
     }
     task->next_ready = NULL;
+    partition->ready_count--;
     return task;
 }
 
@@ -175,6 +184,5 @@ void partition_finish(struct task *task)
 
 size_t partition_task_count(const struct partition *partition)
 {
-    return partition->early_count + partition->waiting_count + partition->running_count + partition->finished_count +
-           partition->sent_count;
+    return partition->waiting_count + partition->running_count + partition->finished_count + partition->sent_count;
 }

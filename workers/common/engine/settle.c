@@ -28,11 +28,22 @@ static size_t partition_count_confirms(const struct partition *partition)
     return count;
 }
 
+/* That the partition is held is written down before its first task begins, that a message runs alone before it does,
+ * and that the partition is let go when it goes. */
+static bool partition_wants_claim(const struct partition *partition)
+{
+    if (!partition->takeover.is_held) {
+        return partition->written.is_held;
+    }
+    return (partition_may_start(partition) || partition->trying != NULL) && !partition_is_claimed(partition);
+}
+
 /* Finished tasks for which the metadata has no room do not ask for a transaction: it would leave them out again. */
 static bool partition_wants_transaction(const struct engine *engine, const struct partition *partition)
 {
     return !partition->is_gone && partition->is_restored &&
-           (partition->finished_count > partition->left_out || engine_offsets_are_due(engine, partition));
+           (partition->finished_count > partition->left_out || partition_wants_claim(partition) ||
+            engine_offsets_are_due(engine, partition));
 }
 
 bool engine_wants_transaction(const struct engine *engine)
@@ -63,6 +74,7 @@ static bool engine_send_task(struct engine *engine, struct task *task)
     }
     task->state = TASK_SENT;
     task->partition->finished_count--;
+    engine->finished_count--;
     task->partition->sent_count++;
     return true;
 }
@@ -72,7 +84,10 @@ static bool engine_send_partition(struct engine *engine, struct partition *parti
     AUTO(buffer) struct buffer metadata;
     buffer_init(&metadata, 4 * KAFKA_METADATA_MAXIMUM_BYTES);
     size_t left_out;
-    int64_t offset = ledger_plan(&partition->ledger, *most_tasks, KAFKA_METADATA_MAXIMUM_BYTES, &metadata, &left_out);
+    int64_t offset = ledger_plan(&partition->ledger, *most_tasks, KAFKA_METADATA_MAXIMUM_BYTES - TAKEOVER_TEXT_MAXIMUM,
+                                 &metadata, &left_out);
+    partition->map_bytes = metadata.len;
+    takeover_write(&partition->takeover, &metadata);
     if (left_out > 0 && partition->left_out == 0) {
         log_event(LOG_WARNING, "the map of finished work is full: nothing new starts behind the oldest task",
                   "partition", log_number(partition->number), "offset", log_number(offset), NULL);
@@ -93,6 +108,7 @@ static bool engine_send_partition(struct engine *engine, struct partition *parti
     if (offset >= 0) {
         transaction_offset(engine->transaction, engine->consumer, partition->number, offset, metadata.ptr);
         partition->sending = offset;
+        partition->sending_takeover = partition->takeover;
     }
     return true;
 }
@@ -155,6 +171,8 @@ static void engine_answer_confirms(struct engine *engine, enum confirm_state whi
 
 static void partition_settle(struct engine *engine, struct partition *partition)
 {
+    size_t settled = partition->sent_count;
+    bool has_moved = partition->ledger.count > 0 && ledger_at(&partition->ledger, 0)->mark == LEDGER_CHOSEN;
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
         if (entry->mark == LEDGER_CHOSEN) {
@@ -168,7 +186,9 @@ static void partition_settle(struct engine *engine, struct partition *partition)
     ledger_settle(&partition->ledger);
     if (partition->sending >= 0) {
         partition->committed = partition->sending;
+        partition->written = partition->sending_takeover;
     }
+    partition_survive(partition, settled, has_moved, engine->max_running);
 }
 
 static void partition_unsend(struct partition *partition)
@@ -180,6 +200,7 @@ static void partition_unsend(struct partition *partition)
             task->state = TASK_FINISHED;
             partition->sent_count--;
             partition->finished_count++;
+            task->engine->finished_count++;
         } else if (task != NULL && task->confirm == CONFIRM_SENT) {
             task->confirm = CONFIRM_ASKED;
             task->engine->confirms_asked++;

@@ -47,17 +47,43 @@ void task_emit(struct task *task, struct output *output)
     task->engine->output_bytes += output_size_bytes(output);
 }
 
-void task_done(struct task *task)
+/* A task that ran alone has come to an end, and its worker lives. */
+static void task_end_trial(struct task *task)
 {
     struct partition *partition = task->partition;
+    if (partition->trying == task) {
+        partition->trying = NULL;
+        partition_survive(partition, 1, true, task->engine->max_running);
+    }
+}
+
+static void task_finish(struct task *task, bool is_put_aside)
+{
+    struct partition *partition = task->partition;
+    struct valve *valve = &task->engine->valve;
+    bool was_closed = valve->is_closed;
+    valve_count(valve, is_put_aside);
+    if (valve->is_closed && !was_closed) {
+        log_event(LOG_ERROR,
+                  "stopped: nearly all messages are put aside, so the mistake is probably not in them. Nothing more is "
+                  "taken until this worker is started anew",
+                  "topic", task_topic(task), "put_aside", log_number((long long)task->engine->counts.rejected), NULL);
+    }
+    task_end_trial(task);
     task->state = TASK_FINISHED;
     task->confirm = CONFIRM_NONE;
     partition->running_count--;
     partition->finished_count++;
+    task->engine->finished_count++;
     task->engine->running_count--;
     ledger_find(&partition->ledger, task->record.offset)->mark = LEDGER_CANDIDATE;
     partition_finish(task);
     task->engine->counts.done++;
+}
+
+void task_done(struct task *task)
+{
+    task_finish(task, false);
 }
 
 static void task_discard_outputs(struct task *task)
@@ -90,6 +116,7 @@ static void task_backoff_over(void *context)
 
 void task_retry(struct task *task, int64_t delay_ms)
 {
+    task_end_trial(task);
     task_rewind(task);
     task->state = TASK_BACKOFF;
     task->timer = loop_after(task->engine->loop, delay_ms, task_backoff_over, task);
@@ -105,7 +132,7 @@ void task_reject(struct task *task, const char *reason)
     log_event(LOG_WARNING, "message put aside", "topic", task_topic(task), "partition",
               log_number(task->record.partition), "offset", log_number(task->record.offset), "reason", copy, NULL);
     engine->counts.rejected++;
-    task_done(task);
+    task_finish(task, true);
 }
 
 void task_confirm(struct task *task, task_confirmed *confirmed)
@@ -116,19 +143,25 @@ void task_confirm(struct task *task, task_confirmed *confirmed)
     engine->confirms_asked++;
 }
 
-void task_stop(struct task *task)
+bool task_stop(struct task *task)
 {
     struct engine *engine = task->engine;
+    if (task->partition->trying == task) {
+        task->partition->trying = NULL;
+        task->partition->takeover.alone--;
+    }
     if (task->timer != NULL) {
         loop_timer_cancel(engine->loop, task->timer);
         task->timer = NULL;
     }
-    if (task->state == TASK_RUNNING || task->state == TASK_BACKOFF) {
-        if (engine->worker->cancel != NULL) {
-            engine->worker->cancel(engine->state, task);
-        }
-        task->work = NULL;
-        engine->counts.cancelled++;
-        task_rewind(task);
+    if (task->state != TASK_RUNNING && task->state != TASK_BACKOFF) {
+        return false;
     }
+    if (engine->worker->cancel != NULL) {
+        engine->worker->cancel(engine->state, task);
+    }
+    task->work = NULL;
+    engine->counts.cancelled++;
+    task_rewind(task);
+    return true;
 }

@@ -8,6 +8,7 @@
 
 #include "workers/common/base/index.h"
 #include "workers/common/engine/ledger.h"
+#include "workers/common/engine/takeover.h"
 #include "workers/common/engine/worker.h"
 
 enum task_state {
@@ -26,6 +27,7 @@ struct task {
     struct record record;
     enum task_state state;
     unsigned attempt;
+    int64_t taken_at_ms;     /* for the first time */
     struct key_queue *queue; /* NULL: no key, nobody to wait for */
     struct task *behind;     /* the next of the same key */
     struct task *next_ready; /* in the partition's list of those that may be taken */
@@ -50,17 +52,25 @@ struct partition {
     struct index keys; /* key -> struct key_queue */
     struct task *first_ready;
     struct task *last_ready;
-    bool is_restored;     /* the last commit's map has been read: tasks may start */
-    struct record *early; /* messages that came before that */
-    size_t early_count;
-    bool is_leaving; /* revoked: nothing starts any more */
-    bool is_gone;    /* lost: only the transaction under way still refers to it */
-    bool is_paused;
-    size_t left_out;      /* finished tasks that wait for room in the metadata; meanwhile nothing new starts */
-    int64_t next_offset;  /* of the next message at the earliest */
-    int64_t committed;    /* last committed offset, -1: not known */
-    int64_t sending;      /* the offset in the transaction under way, -1: none */
-    size_t waiting_count; /* and in backoff */
+    size_t ready_count;
+    bool is_restored; /* the last commit's map has been read: messages may be read */
+    bool is_leaving;  /* revoked: nothing starts any more */
+    bool is_gone;     /* lost: only the transaction under way still refers to it */
+    bool has_more;    /* there was another message when reading stopped */
+    size_t record_bytes;
+    struct takeover takeover; /* as it is, */
+    struct takeover sending_takeover;
+    struct takeover written; /* and as this owner has last committed it */
+    struct task *trying;     /* the oldest, which runs or is about to run alone */
+    size_t window;           /* tasks that may run at once */
+    bool is_alone;           /* only the oldest may, and nothing beside it */
+    int64_t told_offset;     /* of the oldest message when it was last logged that it holds up the rest, -1: not yet */
+    size_t map_bytes;        /* of the last commit's map */
+    size_t left_out;         /* finished tasks that wait for room in the metadata; meanwhile nothing new starts */
+    int64_t next_offset;     /* of the next message at the earliest */
+    int64_t committed;       /* last committed offset, -1: not known */
+    int64_t sending;         /* the offset in the transaction under way, -1: none */
+    size_t waiting_count;    /* and in backoff */
     size_t running_count;
     size_t finished_count;
     size_t sent_count;
@@ -73,10 +83,12 @@ void partition_free(struct partition *partition);
 /* Adds a message; takes the record. Returns false when an earlier commit has settled it already. */
 bool partition_add(struct partition *partition, struct engine *engine, struct record *record);
 
-/* Keeps a message until the last commit's map is known; takes the record. */
-void partition_keep_early(struct partition *partition, struct record *record);
-/* Adds what was kept; returns how many of them an earlier commit has settled. */
-size_t partition_admit_early(struct partition *partition, struct engine *engine);
+/* Takes over what the last commit said of its owner, as the next one. */
+void partition_claim(struct partition *partition, struct takeover takeover, size_t max_running);
+/* Is it committed that the tasks which may start now have an owner? */
+bool partition_is_claimed(const struct partition *partition);
+/* Tasks have come to an end (takeover.h). */
+void partition_survive(struct partition *partition, size_t tasks, bool has_moved, size_t max_running);
 
 /* Is there a task that may start? While the metadata is full, only those that have run before and the oldest one: they
  * make room, and new ones would need more of it. */
@@ -90,14 +102,14 @@ void partition_make_ready(struct task *task);
 /* The task has finished: the next of its key may run. */
 void partition_finish(struct task *task);
 
-/* Ends whatever the worker does for the task; afterwards it only waits. */
-void task_stop(struct task *task);
+/* Ends whatever the worker does for the task; afterwards it only waits. True: there was something to end. */
+bool task_stop(struct task *task);
 
 /* The task is settled or dropped: frees it. */
 void task_free(struct task *task);
 void task_forget_outputs(struct task *task);
 
-/* Tasks that are in memory, and the bytes they hold. */
+/* Tasks that are in memory. */
 size_t partition_task_count(const struct partition *partition);
 
 static inline bool partition_is_quiet(const struct partition *partition)

@@ -4,19 +4,30 @@
 #include "workers/common/base/clock.h"
 #include "workers/common/base/command.h"
 #include "workers/common/base/log.h"
+#include "workers/common/engine/admin.h"
 #include "workers/common/engine/engine.h"
 #include "workers/common/http/signals.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
-    CLOSE_TIMEOUT_MS = 3000,
+    CLOSE_TIMEOUT_MS = 8000,
     REJOIN_FIRST_MS = 200,
     REJOIN_MAXIMUM_MS = 5000,
     REJOIN_MAXIMUM_ATTEMPTS = 10,
 };
+
+/* The loop has not turned for longer than anything in it may take. */
+static void worker_watchdog(int signal)
+{
+    static const char text[] = "tagfleet: the worker's loop stands still; ending\n";
+    (void)signal;
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    _exit(EXIT_TEMPORARY);
+}
 
 static void worker_woken(void *context)
 {
@@ -50,14 +61,19 @@ static bool worker_session(struct engine *engine, const struct options *options,
                     consumer_open(options, &settings, &engine->consumer, err);
     engine->turned_at_ms = clock_monotonic_ms();
     engine->has_joined = false;
+    engine->counts.memberships++;
     while (is_going && !engine_may_end(engine)) {
         is_going = engine_turn(engine, err);
     }
     engine_drop_all(engine);
     transaction_close(engine->transaction);
     engine->transaction = NULL;
-    consumer_close(engine->consumer, CLOSE_TIMEOUT_MS);
+    bool is_closed = consumer_close(engine->consumer, CLOSE_TIMEOUT_MS);
     engine->consumer = NULL;
+    (void)alarm(0);
+    if (!is_closed && !is_going) {
+        return error_set(err, ERROR_FATAL, "a member of the group does not end: this process must");
+    }
     return is_going;
 }
 
@@ -78,7 +94,8 @@ static int worker_serve(struct engine *engine, const struct options *options, co
         struct error err = {0};
         uint64_t commits_before = engine->counts.commits;
         if (worker_session(engine, options, id, is_static, &err)) {
-            worker_log_counts(engine, "drained");
+            worker_log_counts(engine,
+                              engine->given_back_count == 0 ? "drained" : "drain over: running tasks given back");
             return EXIT_OK;
         }
         if (err.action == ERROR_FATAL) {
@@ -99,9 +116,13 @@ static void worker_read_options(struct engine *engine, const struct options *opt
 {
     const char *role = engine->worker->name;
     AUTO(text) char *tasks = text_format("%s.max_tasks", role);
+    AUTO(text) char *ahead = text_format("%s.max_ahead", role);
+    AUTO(text) char *rejected = text_format("%s.max_rejected", role);
     AUTO(text) char *running = text_format("%s.max_running", role);
     AUTO(text) char *drain = text_format("%s.drain", role);
     engine->max_tasks = (size_t)options_integer(options, tasks);
+    engine->max_ahead = (size_t)options_integer(options, ahead);
+    engine->valve.limit = (size_t)options_integer(options, rejected);
     engine->max_running = (size_t)options_integer(options, running);
     engine->drain_ms = options_duration_ms(options, drain);
 }
@@ -120,8 +141,14 @@ int worker_run(const struct worker *worker, const struct options *options, const
     engine.loop = loop_new(NULL);
     struct signals *signals = signals_watch(engine.loop, worker_signalled, &engine);
     loop_watch(engine.loop, engine.wake_fd, worker_woken, &engine.wake_fd);
+    http_set_gate(loop_http(engine.loop), engine_may_act, &engine);
+    (void)signal(SIGALRM, worker_watchdog);
+    AUTO(text) char *admin = text_format("%s.admin", worker->name);
+    struct listener *listener = NULL;
     int exit_code = EXIT_PERMANENT;
-    if (worker->start(&engine, options, &engine.state, &err)) {
+    if (!admin_open(&engine, options_text(options, admin), &listener, &err)) {
+        log_event(LOG_ERROR, "cannot start", "reason", err.text, NULL);
+    } else if (worker->start(&engine, options, &engine.state, &err)) {
         exit_code = worker_serve(&engine, options, id, instance != NULL);
         if (worker->stop != NULL) {
             worker->stop(engine.state);
@@ -130,6 +157,7 @@ int worker_run(const struct worker *worker, const struct options *options, const
         log_event(LOG_ERROR, "cannot start", "reason", err.text, NULL);
         exit_code = err.action == ERROR_RETRY ? EXIT_TEMPORARY : EXIT_PERMANENT;
     }
+    listener_close(listener);
     free((void *)engine.partitions);
     signals_unwatch(signals);
     loop_free(engine.loop);

@@ -16,6 +16,7 @@
  */
 #pragma once
 
+#include "workers/common/base/buffer.h"
 #include "workers/common/base/options.h"
 #include "workers/common/http/loop.h"
 #include "workers/common/kafka/record.h"
@@ -36,6 +37,9 @@ struct worker {
     /* May be NULL when take always ends its task. Drops a task that runs or waits for its retry: nothing of it may go
      * on, not even a request in flight, and what the worker keeps with it is freed. */
     void (*cancel)(void *state, struct task *task);
+    /* May be NULL. Appends in a few words what a task that runs or waits for its retry is waiting for: for whoever asks
+     * why it takes so long. */
+    void (*explain)(void *state, const struct task *task, struct buffer *text);
     /* The message cannot be worked on, now or ever: emit what makes that visible. The task ends when this returns. */
     void (*quarantine)(void *state, struct task *task, const char *reason);
     /* May be NULL. A partition has come: from now on this worker is the only one for its keys. */
@@ -81,19 +85,35 @@ typedef void task_confirmed(void *state, struct task *task);
 void task_confirm(struct task *task, task_confirmed *confirmed);
 
 /* The rows that every worker's option table begins with. */
-#define WORKER_OPTIONS(role, tasks)                                                                                    \
+#define WORKER_OPTIONS(role)                                                                                           \
     {.name = role ".max_tasks",                                                                                        \
      .type = OPTION_INTEGER,                                                                                           \
-     .initial = tasks,                                                                                                 \
+     .initial = "200000",                                                                                              \
      .minimum = 1,                                                                                                     \
      .maximum = 1000000,                                                                                               \
-     .help = "messages held in memory; beyond it the partitions are paused"},                                          \
+     .help = "messages held in memory; beyond it only partitions with less than their share are read"},                \
         {.name = role ".max_running",                                                                                  \
          .type = OPTION_INTEGER,                                                                                       \
          .initial = "256",                                                                                             \
          .minimum = 1,                                                                                                 \
          .maximum = 100000,                                                                                            \
          .help = "tasks that run at once"},                                                                            \
+        {.name = role ".max_ahead",                                                                                    \
+         .type = OPTION_INTEGER,                                                                                       \
+         .initial = "200000",                                                                                          \
+         .minimum = 1,                                                                                                 \
+         .maximum = 1000000,                                                                                           \
+         .help = "messages of one partition behind its oldest unfinished one"},                                        \
+        {.name = role ".max_rejected",                                                                                 \
+         .type = OPTION_INTEGER,                                                                                       \
+         .initial = "100",                                                                                             \
+         .minimum = 0,                                                                                                 \
+         .maximum = 1000000,                                                                                           \
+         .help = "messages that may be put aside in excess of good ones before the worker stops; 0: any number"},      \
+        {.name = role ".admin",                                                                                        \
+         .type = OPTION_TEXT,                                                                                          \
+         .initial = "127.0.0.1:0",                                                                                     \
+         .help = "address of /healthz, /readyz and /metrics; port 0: any free one, which is logged; empty: none"},     \
     {                                                                                                                  \
         .name = role ".drain", .type = OPTION_DURATION, .initial = "5s", .minimum = 0, .maximum = 300000,              \
         .help = "how long running tasks may go on when the process ends or a partition is wanted elsewhere"            \

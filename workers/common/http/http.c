@@ -58,6 +58,8 @@ struct http {
     size_t transfers_maximum;
     int64_t connect_timeout_ms;
     char *ca_file;
+    bool (*may_send)(void *context);
+    void *gate_context;
 
     struct transfer_list queued;
     struct transfer_list active;
@@ -237,6 +239,17 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
         (void)code_;                                                                                                   \
     } while (0)
 
+static int on_before_request(void *context, char *remote_ip, char *local_ip, int remote_port, int local_port)
+{
+    (void)remote_ip;
+    (void)local_ip;
+    (void)remote_port;
+    (void)local_port;
+    const struct http *http = ((const struct http_transfer *)context)->http;
+    bool may_send = http->may_send == NULL || http->may_send(http->gate_context);
+    return may_send ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
 static void easy_set_up_connection(const struct http *http, CURL *easy)
 {
     EASY_SET(easy, CURLOPT_NOSIGNAL, 1L);
@@ -264,6 +277,8 @@ static void easy_set_up_request(struct http_transfer *transfer, CURL *easy)
     EASY_SET(easy, CURLOPT_TIMEOUT_MS, (long)transfer->timeout_ms);
     EASY_SET(easy, CURLOPT_ERRORBUFFER, transfer->curl_text);
     EASY_SET(easy, CURLOPT_PRIVATE, (void *)transfer);
+    EASY_SET(easy, CURLOPT_PREREQFUNCTION, on_before_request);
+    EASY_SET(easy, CURLOPT_PREREQDATA, (void *)transfer);
     EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
     EASY_SET(easy, CURLOPT_WRITEDATA, (void *)transfer);
     EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -390,6 +405,7 @@ static const struct trouble {
     enum error_action action;
     const char *text;
 } troubles[] = {
+    {CURLE_ABORTED_BY_CALLBACK, ERROR_RETRY, "held back: this process may have been replaced"},
     {CURLE_COULDNT_RESOLVE_HOST, ERROR_RETRY, "host name not found"},
     {CURLE_COULDNT_RESOLVE_PROXY, ERROR_RETRY, "host name of the proxy not found"},
     {CURLE_COULDNT_CONNECT, ERROR_RETRY, "could not connect"},
@@ -509,6 +525,12 @@ struct slice http_answer_header(const struct http_answer *answer, const char *na
         at = line_end + 1;
     }
     return slice_from(NULL, 0);
+}
+
+void http_set_gate(struct http *http, bool (*may_send)(void *context), void *context)
+{
+    http->may_send = may_send;
+    http->gate_context = context;
 }
 
 void http_statistics_read(const struct http *http, struct http_statistics *ret_statistics)

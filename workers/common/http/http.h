@@ -83,6 +83,11 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
  * is fine. */
 void http_cancel(struct http *http, struct http_transfer *transfer);
 
+/* may_send is asked before the first byte of each request, whether its connection is new or kept. While it says no,
+ * requests end with ERROR_RETRY instead of being sent: for a process that may have been replaced while it was stopped,
+ * perhaps in the middle of sending others. Without a gate everything is sent. */
+void http_set_gate(struct http *http, bool (*may_send)(void *context), void *context);
+
 void http_statistics_read(const struct http *http, struct http_statistics *ret_statistics);
 
 /* For the loop only: waits for the transfers' sockets and for the extra descriptors, whose readiness is stored beside

@@ -1,21 +1,93 @@
 #include "workers/common/kafka/consumer.h"
 
 #include "workers/common/base/auto.h"
+#include "workers/common/base/clock.h"
 #include "workers/common/kafka/kafka_handle.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* The parts of the group protocol that tell something (kafka.apache.org/protocol, Api Keys). */
+enum { API_JOIN_GROUP = 11, API_HEARTBEAT = 12, API_SYNC_GROUP = 14 };
+
+enum { JOIN_TIMEOUT_MS = 5000 };
 
 struct consumer {
     rd_kafka_t *handle;
-    rd_kafka_queue_t *queue;
+    rd_kafka_queue_t *queue;             /* what the group says */
+    rd_kafka_queue_t **partition_queues; /* by number; NULL: not assigned */
+    size_t partition_queue_count;
+    int wake_fd;
     char *topic;
     /* What the last rebalance brought and consumer_poll has not told yet. */
     enum consumer_event_kind pending;
     rd_kafka_topic_partition_list_t *pending_partitions;
     rd_kafka_topic_partition_list_t *revoked; /* told, not yet released */
     int32_t *told;                            /* the array handed out with the event */
+    /* Written by librdkafka's threads. */
+    _Atomic int64_t member_at_ms;
+    _Atomic bool is_joining; /* JoinGroup has been answered, SyncGroup not yet */
 };
+
+static rd_kafka_resp_err_t consumer_answered(rd_kafka_t *handle, int socket, const char *broker, int32_t broker_id,
+                                             int16_t api, int16_t version, int32_t correlation, size_t size_bytes,
+                                             int64_t round_trip_us, rd_kafka_resp_err_t code, void *opaque)
+{
+    (void)handle, (void)socket, (void)broker, (void)broker_id, (void)version, (void)correlation, (void)size_bytes;
+    struct consumer *consumer = opaque;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    }
+    if (api == API_HEARTBEAT || api == API_SYNC_GROUP) {
+        consumer->member_at_ms = clock_monotonic_ms() - round_trip_us / 1000 - 1;
+    }
+    if (api == API_JOIN_GROUP || api == API_SYNC_GROUP) {
+        consumer->is_joining = api == API_JOIN_GROUP;
+    }
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t consumer_watch(rd_kafka_t *handle, const rd_kafka_conf_t *conf, void *opaque, char *text,
+                                          size_t text_size)
+{
+    (void)conf, (void)text, (void)text_size;
+    return rd_kafka_interceptor_add_on_response_received(handle, "membership", consumer_answered, opaque);
+}
+
+static const uint64_t one = 1;
+
+/* Before the assignment begins to fetch: whatever is fetched would go to the group's queue otherwise. */
+static void consumer_take_queue(struct consumer *consumer, int32_t partition)
+{
+    size_t position = (size_t)partition;
+    if (position >= consumer->partition_queue_count) {
+        size_t count = position + 1;
+        consumer->partition_queues =
+            memory_resized((void *)consumer->partition_queues, count * sizeof(rd_kafka_queue_t *));
+        for (size_t i = consumer->partition_queue_count; i < count; i++) {
+            consumer->partition_queues[i] = NULL;
+        }
+        consumer->partition_queue_count = count;
+    }
+    if (consumer->partition_queues[position] == NULL) {
+        rd_kafka_queue_t *queue = rd_kafka_queue_get_partition(consumer->handle, consumer->topic, partition);
+        rd_kafka_queue_forward(queue, NULL);
+        rd_kafka_queue_io_event_enable(queue, consumer->wake_fd, &one, sizeof(one));
+        consumer->partition_queues[position] = queue;
+    }
+}
+
+static void consumer_drop_queue(struct consumer *consumer, int32_t partition)
+{
+    size_t position = (size_t)partition;
+    if (position < consumer->partition_queue_count && consumer->partition_queues[position] != NULL) {
+        rd_kafka_queue_io_event_enable(consumer->partition_queues[position], -1, NULL, 0);
+        rd_kafka_queue_destroy(consumer->partition_queues[position]);
+        consumer->partition_queues[position] = NULL;
+    }
+}
 
 /* Assigns at once; lets the owner decide when a revoked partition goes; a lost one is gone already. */
 static void consumer_rebalance(rd_kafka_t *handle, rd_kafka_resp_err_t code,
@@ -25,8 +97,9 @@ static void consumer_rebalance(rd_kafka_t *handle, rd_kafka_resp_err_t code,
     rd_kafka_error_t *failure = NULL;
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         consumer->pending = CONSUMER_ASSIGNED;
-        /* librdkafka remembers that a partition was paused when it left. */
-        (void)rd_kafka_resume_partitions(handle, partitions);
+        for (int i = 0; i < partitions->cnt; i++) {
+            consumer_take_queue(consumer, partitions->elems[i].partition);
+        }
         failure = rd_kafka_incremental_assign(handle, partitions);
     } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS && rd_kafka_assignment_lost(handle)) {
         consumer->pending = CONSUMER_LOST;
@@ -45,19 +118,18 @@ static void consumer_rebalance(rd_kafka_t *handle, rd_kafka_resp_err_t code,
         rd_kafka_topic_partition_list_destroy(consumer->pending_partitions);
     }
     consumer->pending_partitions = rd_kafka_topic_partition_list_copy(partitions);
-    /* The poll that has called this would go on to the first message of a partition nobody has been told of. */
-    rd_kafka_yield(handle);
 }
 
 static void consumer_prepare(rd_kafka_conf_t *conf, void *context)
 {
     rd_kafka_conf_set_rebalance_cb(conf, consumer_rebalance);
     rd_kafka_conf_set_opaque(conf, context);
+    (void)rd_kafka_conf_interceptor_add_on_new(conf, "membership", consumer_watch, context);
 }
 
 static void consumer_free(struct consumer *consumer)
 {
-    consumer_close(consumer, 1000);
+    (void)consumer_close(consumer, 1000);
 }
 DEFINE_AUTO(consumer, struct consumer *);
 
@@ -82,20 +154,23 @@ bool consumer_open(const struct options *options, const struct consumer_settings
         {"fetch.wait.max.ms", "100"},
         {"fetch.error.backoff.ms", "50"},
         {"topic.metadata.refresh.interval.ms", "10000"},
-        /* What is fetched ahead is thrown away at each pause, and it is memory. */
-        {"queued.min.messages", "1000"},
-        {"queued.max.messages.kbytes", "16384"},
+        /* Fetched ahead, for each partition. When it is full librdkafka looks again after up to a second, so it is to
+         * last that long. */
+        {"queued.min.messages", "30000"},
+        {"queued.max.messages.kbytes", "4096"},
+        /* Of compressed bytes: what comes in one answer is unpacked at once. */
+        {"max.partition.fetch.bytes", "131072"},
         {instance[0] != '\0' ? "group.instance.id" : NULL, instance},
         {NULL, NULL},
     };
     AUTO(consumer) struct consumer *consumer = memory_zeroed(1, sizeof(*consumer));
+    consumer->wake_fd = settings->wake_fd;
     consumer->topic = kafka_name(options, settings->topic);
     if (!handle_open(options, RD_KAFKA_CONSUMER, properties, consumer_prepare, consumer, &consumer->handle, err)) {
         return false;
     }
     rd_kafka_poll_set_consumer(consumer->handle);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->handle);
-    static const uint64_t one = 1;
     rd_kafka_queue_io_event_enable(consumer->queue, settings->wake_fd, &one, sizeof(one));
     rd_kafka_topic_partition_list_t *subscription = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(subscription, consumer->topic, RD_KAFKA_PARTITION_UA);
@@ -108,21 +183,61 @@ bool consumer_open(const struct options *options, const struct consumer_settings
     return true;
 }
 
+/* librdkafka 2.0.2 ends the process when a handle goes that has been let into a group and knows no assignment yet (its
+ * issue 4312), so that is waited for. */
+static void consumer_wait_joined(const struct consumer *consumer)
+{
+    bool has_waited = false;
+    for (int waited_ms = 0; consumer->is_joining && waited_ms < JOIN_TIMEOUT_MS; waited_ms += 10) {
+        has_waited = true;
+        usleep(10 * 1000);
+    }
+    if (has_waited) {
+        usleep(50 * 1000); /* the answer is there; now it is being worked on */
+    }
+}
+
+/* Rebalances that have not been polled yet: closing with one of them unanswered can wait for ever (librdkafka's issue
+ * 4884). */
+static void consumer_answer_rebalances(struct consumer *consumer)
+{
+    for (int i = 0; i < 100; i++) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->handle, 0);
+        consumer_release(consumer);
+        if (message == NULL) {
+            return;
+        }
+        rd_kafka_message_destroy(message);
+    }
+}
+
+static void consumer_answer_last(struct consumer *consumer, rd_kafka_event_t *event)
+{
+    rd_kafka_topic_partition_list_t *partitions = rd_kafka_event_topic_partition_list(event);
+    bool is_revocation = rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS;
+    if (!is_revocation || partitions == NULL) {
+        (void)rd_kafka_assign(consumer->handle, NULL);
+        return;
+    }
+    rd_kafka_error_t *failure = rd_kafka_incremental_unassign(consumer->handle, partitions);
+    if (failure != NULL) {
+        rd_kafka_error_destroy(failure);
+    }
+}
+
 /* The group's leave request is sent by the close; its last rebalance arrives on the queue meanwhile. */
-static void consumer_leave(struct consumer *consumer, int timeout_ms)
+static void consumer_leave(struct consumer *consumer)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->handle);
     rd_kafka_error_t *failure = rd_kafka_consumer_close_queue(consumer->handle, queue);
-    for (int waited_ms = 0; failure == NULL && waited_ms < timeout_ms && !rd_kafka_consumer_closed(consumer->handle);
-         waited_ms += 20) {
+    while (failure == NULL && !rd_kafka_consumer_closed(consumer->handle)) {
         rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 20);
         if (event != NULL && rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE) {
-            (void)rd_kafka_assign(consumer->handle, NULL);
+            consumer_answer_last(consumer, event);
         }
         if (event != NULL) {
             rd_kafka_event_destroy(event);
         }
-        consumer_release(consumer);
     }
     if (failure != NULL) {
         rd_kafka_error_destroy(failure);
@@ -130,14 +245,20 @@ static void consumer_leave(struct consumer *consumer, int timeout_ms)
     rd_kafka_queue_destroy(queue);
 }
 
-void consumer_close(struct consumer *consumer, int timeout_ms)
+static void *consumer_end(void *context)
 {
-    if (consumer == NULL) {
-        return;
-    }
+    struct consumer *consumer = context;
     if (consumer->queue != NULL) {
-        consumer_leave(consumer, timeout_ms);
         rd_kafka_queue_io_event_enable(consumer->queue, -1, NULL, 0);
+        for (size_t i = 0; i < consumer->partition_queue_count; i++) {
+            consumer_drop_queue(consumer, (int32_t)i);
+        }
+        consumer_wait_joined(consumer);
+        consumer_answer_rebalances(consumer);
+        consumer_leave(consumer);
+        for (size_t i = 0; i < consumer->partition_queue_count; i++) {
+            consumer_drop_queue(consumer, (int32_t)i);
+        }
         rd_kafka_queue_destroy(consumer->queue);
     }
     if (consumer->revoked != NULL) {
@@ -146,10 +267,19 @@ void consumer_close(struct consumer *consumer, int timeout_ms)
     if (consumer->pending_partitions != NULL) {
         rd_kafka_topic_partition_list_destroy(consumer->pending_partitions);
     }
-    handle_close(consumer->handle, timeout_ms);
+    if (consumer->handle != NULL) {
+        rd_kafka_destroy_flags(consumer->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    }
     free(consumer->topic);
+    free((void *)consumer->partition_queues);
     free(consumer->told);
     free(consumer);
+    return NULL;
+}
+
+bool consumer_close(struct consumer *consumer, int timeout_ms)
+{
+    return consumer == NULL || handle_call(consumer_end, consumer, timeout_ms);
 }
 
 static void consumer_tell_rebalance(struct consumer *consumer, struct consumer_event *ret_event)
@@ -158,6 +288,9 @@ static void consumer_tell_rebalance(struct consumer *consumer, struct consumer_e
     consumer->told = memory_resized(consumer->told, count * sizeof(int32_t));
     for (size_t i = 0; i < count; i++) {
         consumer->told[i] = consumer->pending_partitions->elems[i].partition;
+        if (consumer->pending == CONSUMER_LOST) {
+            consumer_drop_queue(consumer, consumer->told[i]);
+        }
     }
     ret_event->kind = consumer->pending;
     ret_event->partitions = consumer->told;
@@ -165,16 +298,15 @@ static void consumer_tell_rebalance(struct consumer *consumer, struct consumer_e
     consumer->pending = CONSUMER_NOTHING;
 }
 
-static void consumer_tell_message(rd_kafka_message_t *message, struct consumer_event *ret_event)
+static void consumer_tell(rd_kafka_message_t *message, struct consumer_event *ret_event)
 {
     switch (message->err) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
         ret_event->kind = CONSUMER_MESSAGE;
         record_from_message(message, &ret_event->record);
-        return;
+        break;
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
         ret_event->kind = CONSUMER_END;
-        ret_event->partition = message->partition;
         ret_event->offset = message->offset;
         break;
     default:
@@ -189,10 +321,10 @@ void consumer_poll(struct consumer *consumer, struct consumer_event *ret_event)
 {
     *ret_event = (struct consumer_event){.kind = CONSUMER_NOTHING};
     if (consumer->pending == CONSUMER_NOTHING) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->handle, 0);
-        if (message != NULL) {
+        rd_kafka_message_t *failure = rd_kafka_consumer_poll(consumer->handle, 0);
+        if (failure != NULL) {
             /* A rebalance that came with the same call is told by the next one. */
-            consumer_tell_message(message, ret_event);
+            consumer_tell(failure, ret_event);
             return;
         }
     }
@@ -201,10 +333,26 @@ void consumer_poll(struct consumer *consumer, struct consumer_event *ret_event)
     }
 }
 
+void consumer_read(struct consumer *consumer, int32_t partition, struct consumer_event *ret_event)
+{
+    *ret_event = (struct consumer_event){.kind = CONSUMER_NOTHING};
+    size_t position = (size_t)partition;
+    if (position >= consumer->partition_queue_count || consumer->partition_queues[position] == NULL) {
+        return;
+    }
+    rd_kafka_message_t *message = rd_kafka_consume_queue(consumer->partition_queues[position], 0);
+    if (message != NULL) {
+        consumer_tell(message, ret_event);
+    }
+}
+
 void consumer_release(struct consumer *consumer)
 {
     if (consumer->revoked == NULL) {
         return;
+    }
+    for (int i = 0; i < consumer->revoked->cnt; i++) {
+        consumer_drop_queue(consumer, consumer->revoked->elems[i].partition);
     }
     rd_kafka_error_t *failure = rd_kafka_incremental_unassign(consumer->handle, consumer->revoked);
     if (failure != NULL) {
@@ -219,20 +367,6 @@ static rd_kafka_topic_partition_list_t *partition_list(const struct consumer *co
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, consumer->topic, partition);
     return list;
-}
-
-void consumer_pause(struct consumer *consumer, int32_t partition)
-{
-    rd_kafka_topic_partition_list_t *list = partition_list(consumer, partition);
-    (void)rd_kafka_pause_partitions(consumer->handle, list);
-    rd_kafka_topic_partition_list_destroy(list);
-}
-
-void consumer_resume(struct consumer *consumer, int32_t partition)
-{
-    rd_kafka_topic_partition_list_t *list = partition_list(consumer, partition);
-    (void)rd_kafka_resume_partitions(consumer->handle, list);
-    rd_kafka_topic_partition_list_destroy(list);
 }
 
 bool consumer_committed(struct consumer *consumer, int32_t partition, int timeout_ms, int64_t *ret_offset,
@@ -252,6 +386,11 @@ bool consumer_committed(struct consumer *consumer, int32_t partition, int timeou
     }
     rd_kafka_topic_partition_list_destroy(list);
     return is_known;
+}
+
+int64_t consumer_member_at_ms(const struct consumer *consumer)
+{
+    return consumer->member_at_ms;
 }
 
 struct rd_kafka_s *consumer_handle(const struct consumer *consumer)

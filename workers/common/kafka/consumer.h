@@ -2,6 +2,9 @@
  * A member of a consumer group on one topic. Partitions come and go by the cooperative-sticky protocol; the owner is
  * told by events and decides itself when it lets a revoked partition go. Offsets are never committed here: that is
  * the transaction's work (transaction.h).
+ *
+ * Each partition has a queue of its own, so the owner holds one back by not reading it. Pausing a partition looks like
+ * the way to do that; but librdkafka then throws away what it has fetched, and needs up to a second to fetch again.
  */
 #pragma once
 
@@ -13,7 +16,7 @@ struct consumer;
 enum consumer_event_kind {
     CONSUMER_NOTHING,
     CONSUMER_MESSAGE,  /* record: the caller frees it */
-    CONSUMER_END,      /* partition, offset: everything before this offset has been read */
+    CONSUMER_END,      /* offset: everything before it has been read */
     CONSUMER_ASSIGNED, /* partitions are ours from now on */
     CONSUMER_REVOKED,  /* the group wants them back: answer with consumer_release when they are settled */
     CONSUMER_LOST,     /* gone without asking: whatever is not committed belongs to somebody else. Already released */
@@ -23,7 +26,6 @@ enum consumer_event_kind {
 struct consumer_event {
     enum consumer_event_kind kind;
     struct record record;
-    int32_t partition;
     int64_t offset;
     const int32_t *partitions; /* valid until the next call */
     size_t partition_count;
@@ -41,23 +43,28 @@ struct consumer_settings {
 bool consumer_open(const struct options *options, const struct consumer_settings *settings,
                    struct consumer **ret_consumer, struct error *err) MUST_CHECK;
 
-/* Leaves the group; waits at most timeout_ms and then abandons the handle to the end of the process. NULL is fine. */
-void consumer_close(struct consumer *consumer, int timeout_ms);
+/* Leaves the group; waits at most timeout_ms. False: librdkafka hangs, and the member may live until the process ends,
+ * so the process should. NULL is fine. */
+bool consumer_close(struct consumer *consumer, int timeout_ms);
 
-/* Never blocks. */
+/* What the group says; never blocks. */
 void consumer_poll(struct consumer *consumer, struct consumer_event *ret_event);
+
+/* The next message of an assigned partition, or its end; never blocks. wake_fd is written when there is one after
+ * CONSUMER_NOTHING. */
+void consumer_read(struct consumer *consumer, int32_t partition, struct consumer_event *ret_event);
 
 /* Answers CONSUMER_REVOKED; until then no partition of this member delivers anything. */
 void consumer_release(struct consumer *consumer);
-
-/* Stops or continues the delivery of a partition; messages that were fetched ahead are fetched again. */
-void consumer_pause(struct consumer *consumer, int32_t partition);
-void consumer_resume(struct consumer *consumer, int32_t partition);
 
 /* The committed offset (-1: none) and its metadata ("" : none; the caller frees it) of a partition. Waits at most
  * timeout_ms, also for the end of a transaction that is about to commit it. */
 bool consumer_committed(struct consumer *consumer, int32_t partition, int timeout_ms, int64_t *ret_offset,
                         char **ret_metadata, struct error *err) MUST_CHECK;
+
+/* When (clock_monotonic_ms) the last request was sent with which the broker agreed that this process is a member. The
+ * broker counts the session from a later moment, so a session length after this one it may be over, and no earlier. */
+int64_t consumer_member_at_ms(const struct consumer *consumer);
 
 const char *consumer_topic(const struct consumer *consumer); /* full name */
 

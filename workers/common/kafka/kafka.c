@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -98,19 +99,13 @@ bool handle_open(const struct options *options, rd_kafka_type_t type, const stru
     return true;
 }
 
-static void *handle_destroy(void *handle)
-{
-    rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    return NULL;
-}
-
-void handle_close(rd_kafka_t *handle, int timeout_ms)
+bool handle_call(void *(*call)(void *context), void *context, int timeout_ms)
 {
     pthread_t thread;
-    if (handle == NULL || pthread_create(&thread, NULL, handle_destroy, handle) != 0) {
-        return;
-    }
     struct timespec deadline;
+    if (pthread_create(&thread, NULL, call, context) != 0) {
+        return false;
+    }
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += timeout_ms / 1000;
     deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
@@ -120,6 +115,21 @@ void handle_close(rd_kafka_t *handle, int timeout_ms)
     }
     if (pthread_timedjoin_np(thread, NULL, &deadline) != 0) {
         pthread_detach(thread);
+        return false;
+    }
+    return true;
+}
+
+static void *handle_destroy(void *handle)
+{
+    rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return NULL;
+}
+
+void handle_close(rd_kafka_t *handle, int timeout_ms)
+{
+    if (handle != NULL) {
+        (void)handle_call(handle_destroy, handle, timeout_ms);
     }
 }
 
@@ -151,24 +161,35 @@ bool handle_error(struct error *err, rd_kafka_resp_err_t code, const char *what)
     }
 }
 
-void record_from_message(rd_kafka_message_t *message, struct record *ret_record)
+void record_from_message(const rd_kafka_message_t *message, struct record *ret_record)
 {
+    char *bytes = memory_zeroed(message->key_len + message->len + 2, 1);
+    char *value = bytes + message->key_len + 1;
+    if (message->key_len > 0) {
+        memcpy(bytes, message->key, message->key_len);
+    }
+    if (message->len > 0) {
+        memcpy(value, message->payload, message->len);
+    }
     *ret_record = (struct record){
         .partition = message->partition,
         .offset = message->offset,
         .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
-        .key = slice_from(message->key, message->key_len),
-        .value = slice_from(message->payload, message->len),
-        .message = message,
+        .key = slice_from(message->key != NULL ? bytes : NULL, message->key_len),
+        .value = slice_from(message->payload != NULL ? value : NULL, message->len),
+        .bytes = bytes,
     };
 }
 
 void record_free(struct record *record)
 {
-    if (record->message != NULL) {
-        rd_kafka_message_destroy(record->message);
-    }
+    free(record->bytes);
     *record = (struct record){0};
+}
+
+size_t record_size_bytes(const struct record *record)
+{
+    return sizeof(*record) + record->key.len + record->value.len;
 }
 
 rd_kafka_headers_t *handle_headers(const struct output *output)

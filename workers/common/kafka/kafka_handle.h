@@ -19,13 +19,18 @@ bool handle_open(const struct options *options, rd_kafka_type_t type, const stru
                  void (*prepare)(rd_kafka_conf_t *conf, void *context), void *context, rd_kafka_t **ret_handle,
                  struct error *err) MUST_CHECK;
 
-/* Destroys in a thread of its own and waits at most timeout_ms for it: librdkafka 2.0.2 can hang there. */
+/* Runs a call that can hang in librdkafka 2.0.2 in a thread of its own and waits at most timeout_ms for it. False: it
+ * still runs, and whatever it uses must go on to exist. */
+bool handle_call(void *(*call)(void *context), void *context, int timeout_ms);
+
+/* Destroys with handle_call. */
 void handle_close(rd_kafka_t *handle, int timeout_ms);
 
 /* Sets err from a librdkafka code; false. */
 bool handle_error(struct error *err, rd_kafka_resp_err_t code, const char *what);
 
-void record_from_message(rd_kafka_message_t *message, struct record *ret_record);
+/* A copy; the message stays the caller's. */
+void record_from_message(const rd_kafka_message_t *message, struct record *ret_record);
 
 /* The output's headers as librdkafka's; NULL when it has none. */
 rd_kafka_headers_t *handle_headers(const struct output *output);

@@ -184,6 +184,7 @@ enum reader_outcome reader_next(struct reader *reader, int timeout_ms, struct re
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
             reader->partitions[message->partition].position = message->offset + 1;
             record_from_message(message, ret_record);
+            rd_kafka_message_destroy(message);
             return READER_MESSAGE;
         }
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {

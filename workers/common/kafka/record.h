@@ -9,17 +9,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One message as it was read. Key and value live as long as the record. */
+/* One message as it was read. It holds its own copy of the bytes: librdkafka's would keep the whole fetch in memory
+ * that they came with. Key and value live as long as the record, each ended by a NUL that does not count. */
 struct record {
     int32_t partition;
     int64_t offset;
     int64_t timestamp_ms;
     struct slice key;   /* ptr NULL: none */
     struct slice value; /* ptr NULL: none, a deletion in a compacted topic */
-    void *message;      /* librdkafka's message, which owns the bytes */
+    char *bytes;        /* of both */
 };
 
-void record_free(struct record *record); /* the record must have been read; leaves it empty */
+size_t record_size_bytes(const struct record *record);
+void record_free(struct record *record); /* leaves it empty, and an empty one alone */
 
 enum { OUTPUT_HEADERS_MAXIMUM = 8 };
 

@@ -1,0 +1,204 @@
+#include "workers/common/base/auto.h"
+#include "workers/common/base/clock.h"
+#include "workers/common/base/log.h"
+#include "workers/common/engine/engine.h"
+
+enum {
+    COMMITTED_TIMEOUT_MS = 300,
+    RESTORE_PAUSE_MS = 100, /* before the committed offsets are asked for again */
+};
+
+static struct partition *engine_partition(const struct engine *engine, int32_t number)
+{
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        if (engine->partitions[i]->number == number && !engine->partitions[i]->is_gone) {
+            return engine->partitions[i];
+        }
+    }
+    return NULL;
+}
+
+size_t partition_stop(struct partition *partition)
+{
+    size_t stopped = 0;
+    for (size_t i = 0; i < partition->ledger.count; i++) {
+        struct task *task = ledger_at(&partition->ledger, i)->task;
+        stopped += task != NULL && task_stop(task) ? 1 : 0;
+    }
+    partition->first_ready = NULL;
+    partition->last_ready = NULL;
+    partition->ready_count = 0;
+    return stopped;
+}
+
+void engine_remove_partition(struct engine *engine, struct partition *partition)
+{
+    for (size_t i = 0; i < partition->ledger.count; i++) {
+        struct task *task = ledger_at(&partition->ledger, i)->task;
+        engine->output_bytes -= task != NULL ? task->output_bytes : 0;
+    }
+    engine->finished_count -= partition->finished_count;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        if (engine->partitions[i] == partition) {
+            engine->partitions[i] = engine->partitions[--engine->partition_count];
+            break;
+        }
+    }
+    partition_free(partition);
+}
+
+void engine_drop_partition(struct engine *engine, struct partition *partition)
+{
+    (void)partition_stop(partition);
+    if (engine->worker->revoked != NULL) {
+        engine->worker->revoked(engine->state, partition->number);
+    }
+    partition->is_gone = true;
+    if (partition->sent_count == 0) {
+        engine_remove_partition(engine, partition);
+    }
+}
+
+void engine_assigned(struct engine *engine, const struct consumer_event *event)
+{
+    for (size_t i = 0; i < event->partition_count; i++) {
+        engine->partitions =
+            memory_resized((void *)engine->partitions, (engine->partition_count + 1) * sizeof(struct partition *));
+        engine->partitions[engine->partition_count++] = partition_new(event->partitions[i]);
+    }
+    engine->counts.rebalances++;
+    if (!engine->has_joined) {
+        engine->has_joined = true;
+        log_event(LOG_INFO, "ready", "topic", consumer_topic(engine->consumer), "partitions",
+                  log_number((long long)engine->partition_count), NULL);
+    }
+}
+
+void engine_revoked(struct engine *engine, const struct consumer_event *event)
+{
+    for (size_t i = 0; i < event->partition_count; i++) {
+        struct partition *partition = engine_partition(engine, event->partitions[i]);
+        if (partition != NULL) {
+            partition->is_leaving = true;
+        }
+    }
+    engine->is_revoking = true;
+    engine->revoke_deadline_ms = clock_monotonic_ms() + engine->drain_ms;
+}
+
+void engine_lost(struct engine *engine, const struct consumer_event *event)
+{
+    log_event(LOG_WARNING, "partitions lost: what is not committed is another worker's now", "partitions",
+              log_number((long long)event->partition_count), NULL);
+    for (size_t i = 0; i < event->partition_count; i++) {
+        struct partition *partition = engine_partition(engine, event->partitions[i]);
+        if (partition != NULL) {
+            engine_drop_partition(engine, partition);
+        }
+    }
+}
+
+bool engine_let_go(struct partition *partition)
+{
+    if (!partition_is_quiet(partition)) {
+        return false;
+    }
+    partition->takeover.is_held = false;
+    return !partition->written.is_held;
+}
+
+/* What has been sent is seen to its end: the commit is under way and has a deadline of its own. */
+static bool partition_may_leave(struct partition *partition, bool is_overdue)
+{
+    bool has_let_go = engine_let_go(partition);
+    return partition->sent_count == 0 && (has_let_go || is_overdue);
+}
+
+void engine_advance_revocation(struct engine *engine)
+{
+    if (!engine->is_revoking) {
+        return;
+    }
+    int64_t over_ms = clock_monotonic_ms() - engine->revoke_deadline_ms;
+    bool may_all_leave = true;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        struct partition *partition = engine->partitions[i];
+        if (!partition->is_leaving || partition->is_gone) {
+            continue;
+        }
+        if (over_ms >= 0) {
+            (void)partition_stop(partition);
+        }
+        may_all_leave = partition_may_leave(partition, over_ms >= ENGINE_LEAVE_MS) && may_all_leave;
+    }
+    if (!may_all_leave) {
+        return;
+    }
+    for (size_t i = engine->partition_count; i-- > 0;) {
+        if (engine->partitions[i]->is_leaving && !engine->partitions[i]->is_gone) {
+            engine_drop_partition(engine, engine->partitions[i]);
+        }
+    }
+    engine->is_revoking = false;
+    consumer_release(engine->consumer);
+}
+
+static void partition_restore(struct engine *engine, struct partition *partition, int64_t offset, char *metadata)
+{
+    char *behind_map = strchr(metadata, ';');
+    struct takeover takeover = takeover_read(behind_map);
+    if (takeover.is_held) {
+        log_event(LOG_INFO, "the last owner of the partition has vanished", "partition", log_number(partition->number),
+                  "offset", log_number(offset), "level", log_number(takeover.level), "alone",
+                  log_number(takeover.alone), NULL);
+    }
+    partition_claim(partition, takeover, engine->max_running);
+    if (behind_map != NULL) {
+        *behind_map = '\0';
+    }
+    if (!ledger_restore(&partition->ledger, offset, metadata)) {
+        log_event(LOG_WARNING, "the metadata of the committed offset cannot be read: finished work is done again",
+                  "partition", log_number(partition->number), "metadata", metadata, NULL);
+    }
+    partition->committed = offset;
+    partition->is_restored = true;
+}
+
+/* Reads what the partition's last commit says. */
+static bool engine_restore(struct engine *engine, struct partition *partition)
+{
+    struct error err;
+    int64_t offset;
+    AUTO(text) char *metadata = NULL;
+    if (!consumer_committed(engine->consumer, partition->number, COMMITTED_TIMEOUT_MS, &offset, &metadata, &err)) {
+        log_event(LOG_DEBUG, "committed offset not known yet", "reason", err.text, NULL);
+        return false;
+    }
+    partition_restore(engine, partition, offset, metadata);
+    /* Only now is it sure that what the predecessor was committing has been committed. */
+    if (engine->worker->assigned != NULL) {
+        engine->worker->assigned(engine->state, partition->number);
+    }
+    return true;
+}
+
+/* Asking blocks for up to COMMITTED_TIMEOUT_MS when the group's coordinator is away, so one failure ends the round. */
+void engine_restore_partitions(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->partition_count && clock_monotonic_ms() >= engine->restore_not_before_ms; i++) {
+        struct partition *partition = engine->partitions[i];
+        if (!partition->is_restored && !partition->is_gone && !engine_restore(engine, partition)) {
+            engine->restore_not_before_ms = clock_monotonic_ms() + RESTORE_PAUSE_MS;
+        }
+    }
+}
+
+bool engine_has_unrestored(const struct engine *engine)
+{
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        if (!engine->partitions[i]->is_restored && !engine->partitions[i]->is_gone) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,132 @@
+#include "workers/common/base/log.h"
+#include "workers/common/engine/engine.h"
+
+enum {
+    READ_BATCH = 5000,   /* messages admitted per turn */
+    READY_WANTED = 4000, /* tasks that could start: no more is read ahead */
+    RECORD_BYTES_MAXIMUM = 256 * 1024 * 1024,
+    OUTPUT_BYTES_MAXIMUM = 64 * 1024 * 1024,
+};
+
+/* When memory is short, those that hold less than their share are read all the same: one partition's backlog is not to
+ * keep the others waiting. */
+static bool engine_has_room(const struct engine *engine, const struct partition *partition)
+{
+    bool is_short = engine->held_count >= engine->max_tasks || engine->held_bytes >= RECORD_BYTES_MAXIMUM ||
+                    engine->output_bytes >= OUTPUT_BYTES_MAXIMUM;
+    return !is_short || (partition_task_count(partition) < engine->max_tasks / engine->partition_count &&
+                         partition->record_bytes < RECORD_BYTES_MAXIMUM / engine->partition_count);
+}
+
+/* What waits behind other tasks of its key is not something to do. */
+bool engine_may_read(const struct engine *engine, const struct partition *partition)
+{
+    return partition->is_restored && !partition->is_gone && !partition->is_leaving &&
+           partition->ready_count <= READY_WANTED / engine->partition_count &&
+           partition->ledger.count < engine->max_ahead && engine_has_room(engine, partition);
+}
+
+/* Offsets only grow, unless the log itself has changed under us: an unclean election, a topic made anew. */
+static bool engine_admit(struct engine *engine, struct partition *partition, struct record *record, struct error *err)
+{
+    if (record->offset < partition->next_offset) {
+        error_set(err, ERROR_RETRY, "partition %d went back from offset %lld to %lld", partition->number,
+                  (long long)partition->next_offset, (long long)record->offset);
+        record_free(record);
+        return false;
+    }
+    partition->next_offset = record->offset + 1;
+    engine->held_count++;
+    engine->held_bytes += record_size_bytes(record);
+    if (!partition_add(partition, engine, record)) {
+        engine->counts.known++;
+    }
+    return true;
+}
+
+static bool engine_failed(const struct consumer_event *event, struct error *err)
+{
+    if (event->err.action == ERROR_FATAL) {
+        *err = event->err;
+        return false;
+    }
+    log_event(LOG_WARNING, "reading failed for now", "reason", event->err.text, NULL);
+    return true;
+}
+
+bool engine_poll(struct engine *engine, struct error *err)
+{
+    struct consumer_event event;
+    for (;;) {
+        consumer_poll(engine->consumer, &event);
+        switch (event.kind) {
+        case CONSUMER_NOTHING:
+            return true;
+        case CONSUMER_ASSIGNED:
+            engine_assigned(engine, &event);
+            break;
+        case CONSUMER_REVOKED:
+            engine_revoked(engine, &event);
+            return true;
+        case CONSUMER_LOST:
+            engine_lost(engine, &event);
+            break;
+        case CONSUMER_FAILED:
+            if (!engine_failed(&event, err)) {
+                return false;
+            }
+            break;
+        case CONSUMER_MESSAGE:
+            /* It would be missing in its partition's order; a new membership reads it again. */
+            record_free(&event.record);
+            return error_set(err, ERROR_RETRY, "a message came past the queue of its partition");
+        case CONSUMER_END:
+            break;
+        }
+    }
+}
+
+static bool engine_read_partition(struct engine *engine, struct partition *partition, size_t most, struct error *err)
+{
+    struct consumer_event event;
+    partition->has_more = true;
+    for (size_t i = 0; i < most && engine_may_read(engine, partition); i++) {
+        consumer_read(engine->consumer, partition->number, &event);
+        switch (event.kind) {
+        case CONSUMER_MESSAGE:
+            if (!engine_admit(engine, partition, &event.record, err)) {
+                return false;
+            }
+            break;
+        case CONSUMER_END:
+            ledger_reach(&partition->ledger, event.offset);
+            break;
+        case CONSUMER_FAILED:
+            if (!engine_failed(&event, err)) {
+                return false;
+            }
+            break;
+        default:
+            partition->has_more = false;
+            return true;
+        }
+    }
+    return true;
+}
+
+bool engine_read(struct engine *engine, struct error *err)
+{
+    engine->held_count = 0;
+    engine->held_bytes = 0;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        engine->held_count += partition_task_count(engine->partitions[i]);
+        engine->held_bytes += engine->partitions[i]->record_bytes;
+    }
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        struct partition *partition = engine->partitions[i];
+        if (!engine_read_partition(engine, partition, READ_BATCH / engine->partition_count + 1, err)) {
+            return false;
+        }
+    }
+    return true;
+}

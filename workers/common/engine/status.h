@@ -1,0 +1,24 @@
+/*
+ * How an engine stands, in words and in numbers: for its log, for whoever asks its health, and for Prometheus. Reads
+ * the engine, changes nothing but what has been logged already; on the engine's thread.
+ */
+#pragma once
+
+#include "workers/common/base/buffer.h"
+
+#include <stdbool.h>
+
+struct engine;
+
+/* Logs each partition that is not read on because of its oldest message, once per message: which, why, and what that
+ * message's task is doing. */
+void status_log_held_up(struct engine *engine);
+
+/* True: all is well. Otherwise text has a line for everything that needs somebody's attention. */
+bool status_is_healthy(const struct engine *engine, struct buffer *text);
+
+/* A member of its group, and taking work. */
+bool status_is_ready(const struct engine *engine);
+
+/* Prometheus' text format, 0.0.4. */
+void status_write_metrics(const struct engine *engine, struct buffer *text);
