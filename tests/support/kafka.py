@@ -205,7 +205,7 @@ class Broker:
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "enable.auto.commit": False})
         try:
             numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-            committed = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=10)
+            committed = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=30)
             lag = {}
             for one in committed:
                 low, high = self._watermarks(consumer, topic, one.partition)

@@ -184,21 +184,21 @@ static void while_the_map_is_full_only_what_makes_room_may_start(void **state)
     partition_free(partition);
 }
 
-static void after_an_owner_has_vanished_fewer_tasks_run_at_once(void **state)
+static void after_an_owner_has_vanished_fewer_tasks_are_under_way(void **state)
 {
     (void)state;
     struct partition *partition = partition_new(0);
     partition->is_restored = true;
-    partition_claim(partition, (struct takeover){.is_held = true}, 16);
-    for (int64_t offset = 1; offset <= 4; offset++) {
-        (void)add(partition, offset, NULL);
-    }
+    partition->takeover = (struct takeover){.level = 3};
+    (void)add(partition, 1, NULL);
     assert_true(partition_may_start(partition));
     partition->running_count = 1;
+    partition->finished_count = 1;
+    partition->sent_count = 1;
     assert_true(partition_may_start(partition));
-    partition->running_count = 2;
+    partition->sent_count = 2;
     assert_false(partition_may_start(partition));
-    partition_survive(partition, 2, true, 16);
+    partition->takeover.level = 0;
     assert_true(partition_may_start(partition));
     partition_free(partition);
 }
@@ -208,15 +208,13 @@ static void on_the_last_level_only_the_oldest_message_may_start(void **state)
     (void)state;
     struct partition *partition = partition_new(0);
     partition->is_restored = true;
-    partition_claim(partition, (struct takeover){.is_held = true, .level = 1}, 16);
-    assert_true(partition->is_alone);
+    partition->takeover = (struct takeover){.level = 4};
     (void)add(partition, 1, "a");
     (void)add(partition, 2, "b");
     assert_int_equal(take(partition, NULL), 1);
     assert_false(partition_may_start(partition));
     assert_int_equal(take(partition, NULL), -1);
-    partition_survive(partition, 1, true, 16);
-    assert_false(partition->is_alone);
+    partition->takeover.level = 3;
     assert_int_equal(take(partition, NULL), 2);
     partition_free(partition);
 }
@@ -226,7 +224,7 @@ static void what_runs_alone_begins_when_it_is_committed_that_it_does(void **stat
     (void)state;
     struct partition *partition = partition_new(0);
     struct task *task;
-    partition_claim(partition, (struct takeover){0}, 16);
+    takeover_claim(&partition->takeover);
     assert_false(partition_is_claimed(partition));
     partition->written = partition->takeover;
     assert_true(partition_is_claimed(partition));
@@ -340,7 +338,7 @@ int main(void)
         cmocka_unit_test(the_tasks_behind_can_be_seen_in_their_order),
         cmocka_unit_test(a_message_that_is_settled_already_makes_no_task),
         cmocka_unit_test(while_the_map_is_full_only_what_makes_room_may_start),
-        cmocka_unit_test(after_an_owner_has_vanished_fewer_tasks_run_at_once),
+        cmocka_unit_test(after_an_owner_has_vanished_fewer_tasks_are_under_way),
         cmocka_unit_test(on_the_last_level_only_the_oldest_message_may_start),
         cmocka_unit_test(what_runs_alone_begins_when_it_is_committed_that_it_does),
         cmocka_unit_test(a_partition_knows_the_bytes_of_its_messages),

@@ -19,7 +19,7 @@ static void what_is_written_is_read_again(void **state)
 {
     (void)state;
     static const struct takeover cases[] = {
-        {0}, {.is_held = true}, {.level = 2}, {.is_held = true, .level = 3, .alone = 2}, {.level = 1000, .alone = 1000},
+        {0}, {.is_held = true}, {.level = 2}, {.is_held = true, .level = 3, .alone = 2}, {.level = 4, .alone = 1000},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct takeover read = takeover_again(&cases[i]);
@@ -39,59 +39,48 @@ static void what_cannot_be_read_means_nothing_to_be_careful_about(void **state)
         assert_int_equal(read.level, 0);
         assert_int_equal(read.alone, 0);
     }
-    assert_int_equal(takeover_read(";level=99999999999999999999").level, 1000);
+    assert_int_equal(takeover_read(";level=99999999999999999999").level, 4);
 }
 
 static void an_owner_that_let_go_makes_nobody_careful(void **state)
 {
     (void)state;
     struct takeover takeover = {0};
-    takeover_claim(&takeover, 256);
+    takeover_claim(&takeover);
     assert_true(takeover.is_held);
     assert_int_equal(takeover.level, 0);
-    assert_int_equal(takeover_window(&takeover, 256), 256);
+    assert_true(takeover_window(&takeover) > 1000000);
 }
 
-static void each_owner_that_vanished_leaves_fewer_tasks_at_once_down_to_one_alone(void **state)
+static void each_owner_that_vanished_leaves_fewer_tasks_under_way_down_to_one_alone(void **state)
 {
     (void)state;
     static const size_t windows[] = {256, 32, 4, 1, 1, 1};
-    struct takeover takeover = {0};
+    struct takeover takeover = {.is_held = true};
     for (size_t i = 0; i < sizeof(windows) / sizeof(windows[0]); i++) {
-        takeover_claim(&takeover, 256);
-        assert_int_equal(takeover_window(&takeover, 256), windows[i]);
-        assert_int_equal(takeover_is_alone(&takeover, 256), windows[i] == 1);
+        takeover_claim(&takeover);
+        assert_int_equal(takeover_window(&takeover), windows[i]);
+        assert_int_equal(takeover_is_alone(&takeover), windows[i] == 1);
     }
-    assert_int_equal(takeover.level, 3);
 }
 
-static void a_worker_that_never_runs_more_than_one_task_is_alone_after_the_first_time(void **state)
+static void care_goes_as_it_came_when_all_that_was_under_way_has_been_settled(void **state)
 {
     (void)state;
-    struct takeover takeover = {0};
-    takeover_claim(&takeover, 1);
-    assert_false(takeover_is_alone(&takeover, 1));
-    takeover_claim(&takeover, 1);
-    assert_true(takeover_is_alone(&takeover, 1));
-}
-
-static void care_goes_as_it_came_when_tasks_survive_it(void **state)
-{
-    (void)state;
-    struct takeover takeover = {.is_held = true, .level = 3, .alone = 2};
-    takeover_survive(&takeover, 0, false, 256);
-    assert_int_equal(takeover.level, 3);
+    static const size_t under_way[] = {4, 32, 256, 16384};
+    struct takeover takeover = {.is_held = true, .level = 4, .alone = 2};
+    takeover_survive(&takeover, 0, false);
     assert_int_equal(takeover.alone, 2);
-    takeover_survive(&takeover, 1, true, 256);
+    takeover_survive(&takeover, 0, true);
     assert_int_equal(takeover.alone, 0);
-    assert_int_equal(takeover.level, 2);
-    takeover_survive(&takeover, 3, false, 256);
-    assert_int_equal(takeover.level, 2);
-    takeover_survive(&takeover, 1, false, 256);
-    assert_int_equal(takeover.level, 1);
-    takeover_survive(&takeover, 1000, false, 256);
+    for (unsigned i = 0; i < 4; i++) {
+        takeover_survive(&takeover, under_way[i] - 1, true);
+        assert_int_equal(takeover.level, 4 - i);
+        takeover_survive(&takeover, 1, true);
+        assert_int_equal(takeover.level, 3 - i);
+    }
+    takeover_survive(&takeover, 100000, true);
     assert_int_equal(takeover.level, 0);
-    assert_int_equal(takeover_window(&takeover, 256), 256);
 }
 
 int main(void)
@@ -100,9 +89,8 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(what_cannot_be_read_means_nothing_to_be_careful_about),
         cmocka_unit_test(an_owner_that_let_go_makes_nobody_careful),
-        cmocka_unit_test(each_owner_that_vanished_leaves_fewer_tasks_at_once_down_to_one_alone),
-        cmocka_unit_test(a_worker_that_never_runs_more_than_one_task_is_alone_after_the_first_time),
-        cmocka_unit_test(care_goes_as_it_came_when_tasks_survive_it),
+        cmocka_unit_test(each_owner_that_vanished_leaves_fewer_tasks_under_way_down_to_one_alone),
+        cmocka_unit_test(care_goes_as_it_came_when_all_that_was_under_way_has_been_settled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,7 @@ static struct partition *engine_lone(const struct engine *engine)
 {
     for (size_t i = 0; i < engine->partition_count; i++) {
         struct partition *partition = engine->partitions[i];
-        if (partition->is_alone && (partition->trying != NULL || partition_may_start(partition))) {
+        if (takeover_is_alone(&partition->takeover) && (partition->trying != NULL || partition_may_start(partition))) {
             return partition;
         }
     }
@@ -89,7 +89,6 @@ static void engine_start_alone(struct engine *engine, struct partition *partitio
                             partition->takeover.alone);
             engine_begin(engine, task);
             task_reject(task, reason);
-            partition_survive(partition, 1, true, engine->max_running);
             return;
         }
         partition->takeover.alone++;
@@ -280,7 +279,7 @@ void engine_drop_all(struct engine *engine)
     }
     engine->running_count = 0;
     engine->finished_count = 0;
-    engine->confirms_asked = 0;
+    engine->confirm_count = 0;
     engine->output_bytes = 0;
     engine->confirmed_at_ms = INT64_MIN / 2;
     engine->is_revoking = false;

@@ -49,7 +49,9 @@ struct engine {
     size_t running_count;
     size_t finished_count; /* not those that are sent */
     size_t output_bytes;
-    size_t confirms_asked;
+    struct task **confirms; /* tasks whose worker wants to hear that this process is a member */
+    size_t confirm_count;
+    size_t confirm_capacity;
     size_t aborts_in_a_row;
     struct valve valve;
     size_t max_tasks;

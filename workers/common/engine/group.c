@@ -143,16 +143,17 @@ void engine_advance_revocation(struct engine *engine)
     consumer_release(engine->consumer);
 }
 
-static void partition_restore(struct engine *engine, struct partition *partition, int64_t offset, char *metadata)
+static void partition_restore(struct partition *partition, int64_t offset, char *metadata)
 {
     char *behind_map = strchr(metadata, ';');
-    struct takeover takeover = takeover_read(behind_map);
-    if (takeover.is_held) {
+    struct takeover *takeover = &partition->takeover;
+    *takeover = takeover_read(behind_map);
+    if (takeover->is_held) {
         log_event(LOG_INFO, "the last owner of the partition has vanished", "partition", log_number(partition->number),
-                  "offset", log_number(offset), "level", log_number(takeover.level), "alone",
-                  log_number(takeover.alone), NULL);
+                  "offset", log_number(offset), "level", log_number(takeover->level), "alone",
+                  log_number(takeover->alone), NULL);
     }
-    partition_claim(partition, takeover, engine->max_running);
+    takeover_claim(takeover);
     if (behind_map != NULL) {
         *behind_map = '\0';
     }
@@ -174,7 +175,7 @@ static bool engine_restore(struct engine *engine, struct partition *partition)
         log_event(LOG_DEBUG, "committed offset not known yet", "reason", err.text, NULL);
         return false;
     }
-    partition_restore(engine, partition, offset, metadata);
+    partition_restore(partition, offset, metadata);
     /* Only now is it sure that what the predecessor was committing has been committed. */
     if (engine->worker->assigned != NULL) {
         engine->worker->assigned(engine->state, partition->number);

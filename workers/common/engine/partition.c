@@ -9,7 +9,6 @@ struct partition *partition_new(int32_t number)
     partition->committed = -1;
     partition->sending = -1;
     partition->told_offset = -1;
-    partition->window = SIZE_MAX;
     ledger_init(&partition->ledger);
     return partition;
 }
@@ -97,39 +96,21 @@ bool partition_add(struct partition *partition, struct engine *engine, struct re
     return true;
 }
 
-static void partition_set_care(struct partition *partition, size_t max_running)
-{
-    partition->window = takeover_window(&partition->takeover, max_running);
-    partition->is_alone = takeover_is_alone(&partition->takeover, max_running);
-}
-
-void partition_claim(struct partition *partition, struct takeover takeover, size_t max_running)
-{
-    partition->takeover = takeover;
-    takeover_claim(&partition->takeover, max_running);
-    partition_set_care(partition, max_running);
-}
-
 bool partition_is_claimed(const struct partition *partition)
 {
     return partition->written.is_held &&
            (partition->trying == NULL || partition->written.alone == partition->takeover.alone);
 }
 
-void partition_survive(struct partition *partition, size_t tasks, bool has_moved, size_t max_running)
-{
-    takeover_survive(&partition->takeover, tasks, has_moved, max_running);
-    partition_set_care(partition, max_running);
-}
-
 /* The task before the next one that may start (NULL: it is the first), in *ret_before. */
 static struct task *partition_startable(const struct partition *partition, struct task **ret_before)
 {
+    bool is_alone = takeover_is_alone(&partition->takeover);
     *ret_before = NULL;
     for (struct task *task = partition->first_ready; task != NULL; task = task->next_ready) {
         bool is_oldest = task->record.offset == ledger_at(&partition->ledger, 0)->offset;
         bool makes_room = task->attempt > 0 || is_oldest;
-        if ((partition->left_out == 0 || makes_room) && (!partition->is_alone || is_oldest)) {
+        if ((partition->left_out == 0 || makes_room) && (!is_alone || is_oldest)) {
             return task;
         }
         *ret_before = task;
@@ -140,8 +121,9 @@ static struct task *partition_startable(const struct partition *partition, struc
 bool partition_may_start(const struct partition *partition)
 {
     struct task *before;
+    size_t begun = partition->running_count + partition->finished_count + partition->sent_count;
     return partition->is_restored && !partition->is_leaving && !partition->is_gone &&
-           partition->running_count < partition->window && partition_startable(partition, &before) != NULL;
+           begun < takeover_window(&partition->takeover) && partition_startable(partition, &before) != NULL;
 }
 
 struct task *partition_next_ready(struct partition *partition)

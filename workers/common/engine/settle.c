@@ -6,7 +6,8 @@
 enum {
     SEND_TASKS_MAXIMUM = 5000, /* tasks per transaction */
     IDLE_COMMIT_MS = 1000,     /* offsets that moved without outputs are committed this often */
-    ABORT_PAUSE_MS = 50,       /* before a transaction that was aborted is tried again */
+    ABORT_PAUSE_MS = 50,       /* before a transaction that was aborted is tried again; doubled each time, up to */
+    ABORT_PAUSE_MAXIMUM_MS = 1000,
     CONFIRM_FRESH_MS = 500,
     ABORTS_WORTH_A_WARNING = 20,
 };
@@ -18,14 +19,14 @@ static bool engine_offsets_are_due(const struct engine *engine, const struct par
            clock_monotonic_ms() - engine->committed_at_ms >= IDLE_COMMIT_MS;
 }
 
-static size_t partition_count_confirms(const struct partition *partition)
+static bool partition_has_confirms(const struct engine *engine, const struct partition *partition)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < partition->ledger.count; i++) {
-        const struct task *task = ledger_at(&partition->ledger, i)->task;
-        count += task != NULL && task->confirm == CONFIRM_ASKED ? 1 : 0;
+    for (size_t i = 0; i < engine->confirm_count; i++) {
+        if (engine->confirms[i]->partition == partition && engine->confirms[i]->confirm == CONFIRM_ASKED) {
+            return true;
+        }
     }
-    return count;
+    return false;
 }
 
 /* That the partition is held is written down before its first task begins, that a message runs alone before it does,
@@ -42,8 +43,8 @@ static bool partition_wants_claim(const struct partition *partition)
 static bool partition_wants_transaction(const struct engine *engine, const struct partition *partition)
 {
     return !partition->is_gone && partition->is_restored &&
-           (partition->finished_count > partition->left_out || partition_wants_claim(partition) ||
-            engine_offsets_are_due(engine, partition));
+           (partition_has_confirms(engine, partition) || partition->finished_count > partition->left_out ||
+            partition_wants_claim(partition) || engine_offsets_are_due(engine, partition));
 }
 
 bool engine_wants_transaction(const struct engine *engine)
@@ -51,15 +52,23 @@ bool engine_wants_transaction(const struct engine *engine)
     if (clock_monotonic_ms() < engine->not_before_ms) {
         return false;
     }
-    if (engine->confirms_asked > 0) {
-        return true;
-    }
     for (size_t i = 0; i < engine->partition_count; i++) {
         if (partition_wants_transaction(engine, engine->partitions[i])) {
             return true;
         }
     }
     return false;
+}
+
+static void engine_move_confirms(struct engine *engine, const struct partition *partition, enum confirm_state from,
+                                 enum confirm_state to)
+{
+    for (size_t i = 0; i < engine->confirm_count; i++) {
+        struct task *task = engine->confirms[i];
+        if (task->partition == partition && task->confirm == from) {
+            task->confirm = to;
+        }
+    }
 }
 
 /* Queues the outputs of one chosen task. The local queue is larger than any batch; full means the broker is away. */
@@ -95,16 +104,14 @@ static bool engine_send_partition(struct engine *engine, struct partition *parti
     partition->left_out = left_out;
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
-        struct task *task = entry->task;
         if (entry->mark == LEDGER_CHOSEN) {
-            if (!engine_send_task(engine, task)) {
+            if (!engine_send_task(engine, entry->task)) {
                 return false;
             }
             (*most_tasks)--;
-        } else if (task != NULL && task->confirm == CONFIRM_ASKED) {
-            task->confirm = CONFIRM_SENT;
         }
     }
+    engine_move_confirms(engine, partition, CONFIRM_ASKED, CONFIRM_SENT);
     if (offset >= 0) {
         transaction_offset(engine->transaction, engine->consumer, partition->number, offset, metadata.ptr);
         partition->sending = offset;
@@ -119,24 +126,11 @@ static bool engine_send(struct engine *engine)
     size_t most_tasks = SEND_TASKS_MAXIMUM;
     for (size_t i = 0; i < engine->partition_count && most_tasks > 0; i++) {
         struct partition *partition = engine->partitions[i];
-        bool has_confirms =
-            engine->confirms_asked > 0 && !partition->is_gone && partition_count_confirms(partition) > 0;
-        if ((has_confirms || partition_wants_transaction(engine, partition)) &&
-            !engine_send_partition(engine, partition, &most_tasks)) {
+        if (partition_wants_transaction(engine, partition) && !engine_send_partition(engine, partition, &most_tasks)) {
             return false;
         }
     }
     return true;
-}
-
-/* What is left are those that did not fit in, and none of tasks that were dropped meanwhile. */
-static void engine_recount_confirms(struct engine *engine)
-{
-    bool was_any = engine->confirms_asked > 0;
-    engine->confirms_asked = 0;
-    for (size_t i = 0; was_any && i < engine->partition_count; i++) {
-        engine->confirms_asked += engine->partitions[i]->is_gone ? 0 : partition_count_confirms(engine->partitions[i]);
-    }
 }
 
 static void engine_begin_transaction(struct engine *engine)
@@ -146,7 +140,6 @@ static void engine_begin_transaction(struct engine *engine)
         engine->partitions[i]->sending = -1;
     }
     bool is_sent = engine_send(engine);
-    engine_recount_confirms(engine);
     if (!is_sent) {
         transaction_abort(engine->transaction);
         return;
@@ -155,16 +148,12 @@ static void engine_begin_transaction(struct engine *engine)
     transaction_finish(engine->transaction, engine->consumer);
 }
 
+/* From the last one on, since the answered one leaves the list, and a worker may ask again at once. */
 static void engine_answer_confirms(struct engine *engine, enum confirm_state which)
 {
-    for (size_t i = 0; i < engine->partition_count; i++) {
-        struct partition *partition = engine->partitions[i];
-        for (size_t k = 0; k < partition->ledger.count && !partition->is_gone; k++) {
-            struct task *task = ledger_at(&partition->ledger, k)->task;
-            if (task != NULL && task->confirm == which) {
-                task->confirm = CONFIRM_NONE;
-                task->confirmed(engine->state, task);
-            }
+    for (size_t i = engine->confirm_count; i-- > 0;) {
+        if (i < engine->confirm_count && engine->confirms[i]->confirm == which) {
+            task_confirm_answered(engine->confirms[i]);
         }
     }
 }
@@ -188,10 +177,10 @@ static void partition_settle(struct engine *engine, struct partition *partition)
         partition->committed = partition->sending;
         partition->written = partition->sending_takeover;
     }
-    partition_survive(partition, settled, has_moved, engine->max_running);
+    takeover_survive(&partition->takeover, settled, has_moved);
 }
 
-static void partition_unsend(struct partition *partition)
+static void partition_unsend(struct engine *engine, struct partition *partition)
 {
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
@@ -200,12 +189,10 @@ static void partition_unsend(struct partition *partition)
             task->state = TASK_FINISHED;
             partition->sent_count--;
             partition->finished_count++;
-            task->engine->finished_count++;
-        } else if (task != NULL && task->confirm == CONFIRM_SENT) {
-            task->confirm = CONFIRM_ASKED;
-            task->engine->confirms_asked++;
+            engine->finished_count++;
         }
     }
+    engine_move_confirms(engine, partition, CONFIRM_SENT, CONFIRM_ASKED);
     ledger_unplan(&partition->ledger);
 }
 
@@ -216,7 +203,7 @@ static void engine_end_transaction(struct engine *engine, bool is_committed)
         if (is_committed) {
             partition_settle(engine, partition);
         } else {
-            partition_unsend(partition);
+            partition_unsend(engine, partition);
         }
         if (partition->is_gone) {
             engine_remove_partition(engine, partition);
@@ -228,7 +215,8 @@ static void engine_end_transaction(struct engine *engine, bool is_committed)
         engine->aborts_in_a_row = 0;
         return;
     }
-    engine->not_before_ms = clock_monotonic_ms() + ABORT_PAUSE_MS;
+    int64_t pause_ms = engine->aborts_in_a_row < 5 ? ABORT_PAUSE_MS << engine->aborts_in_a_row : ABORT_PAUSE_MAXIMUM_MS;
+    engine->not_before_ms = clock_monotonic_ms() + pause_ms;
     engine->counts.aborts++;
     engine->aborts_in_a_row++;
     /* Once is a rebalance. Again and again is a broker that will never take it, such as one with smaller messages. */
@@ -240,8 +228,7 @@ static void engine_end_transaction(struct engine *engine, bool is_committed)
 
 bool engine_advance_transaction(struct engine *engine, struct error *err)
 {
-    if (engine->confirms_asked > 0 && clock_monotonic_ms() - engine->confirmed_at_ms < CONFIRM_FRESH_MS) {
-        engine->confirms_asked = 0;
+    if (engine->confirm_count > 0 && clock_monotonic_ms() - engine->confirmed_at_ms < CONFIRM_FRESH_MS) {
         engine_answer_confirms(engine, CONFIRM_ASKED);
     }
     enum transaction_state before = transaction_state(engine->transaction);

@@ -1,8 +1,12 @@
 #include "workers/common/engine/takeover.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
-enum { LEVEL_FACTOR = 8 };
+enum { LAST_LEVEL = 4 };
+
+/* Level 0 has no window; the engine lets about so many finish between two commits. */
+static const size_t windows[LAST_LEVEL + 1] = {16384, 256, 32, 4, 1};
 
 /* The number behind a word such as ";level=", or 0. */
 static unsigned number_behind(const char *text, const char *word)
@@ -17,9 +21,10 @@ struct takeover takeover_read(const char *text)
     if (text == NULL) {
         return (struct takeover){0};
     }
+    unsigned level = number_behind(text, ";level=");
     return (struct takeover){
         .is_held = strstr(text, ";held") != NULL,
-        .level = number_behind(text, ";level="),
+        .level = level < LAST_LEVEL ? level : LAST_LEVEL,
         .alone = number_behind(text, ";alone="),
     };
 }
@@ -37,37 +42,33 @@ void takeover_write(const struct takeover *takeover, struct buffer *text)
     }
 }
 
-size_t takeover_window(const struct takeover *takeover, size_t max_running)
+size_t takeover_window(const struct takeover *takeover)
 {
-    size_t window = max_running;
-    for (unsigned level = 0; level < takeover->level && window > 1; level++) {
-        window /= LEVEL_FACTOR;
-    }
-    return window > 0 ? window : 1;
+    return takeover->level > 0 ? windows[takeover->level] : SIZE_MAX;
 }
 
-bool takeover_is_alone(const struct takeover *takeover, size_t max_running)
+bool takeover_is_alone(const struct takeover *takeover)
 {
-    return takeover->level > 0 && takeover_window(takeover, max_running) == 1;
+    return takeover->level == LAST_LEVEL;
 }
 
-void takeover_claim(struct takeover *takeover, size_t max_running)
+void takeover_claim(struct takeover *takeover)
 {
-    if (takeover->is_held && !takeover_is_alone(takeover, max_running)) {
+    if (takeover->is_held && takeover->level < LAST_LEVEL) {
         takeover->level++;
     }
     takeover->is_held = true;
     takeover->survived = 0;
 }
 
-void takeover_survive(struct takeover *takeover, size_t settled, bool has_moved, size_t max_running)
+void takeover_survive(struct takeover *takeover, size_t settled, bool has_moved)
 {
     if (has_moved) {
         takeover->alone = 0;
     }
     takeover->survived += settled;
-    while (takeover->level > 0 && takeover->survived >= takeover_window(takeover, max_running)) {
-        takeover->survived -= takeover_window(takeover, max_running);
+    if (takeover->level > 0 && takeover->survived >= windows[takeover->level - 1]) {
+        takeover->survived = 0;
         takeover->level--;
     }
 }

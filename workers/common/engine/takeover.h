@@ -5,7 +5,9 @@
  * and on the last level one task, the oldest, alone in the whole process. What is begun alone is counted before it
  * begins; when owners have vanished over it often enough, it is the message, and it is put aside.
  *
- * Each level is left for the one below when as many tasks as may run at it have come to their end. The text is
+ * A level is left for the one before when as many tasks have been settled as may be under way at that one: what killed
+ * the owner was one of them. So it takes about four deaths to get to the message, and three more to be sure. The text
+ * is
  * ";held", ";level=1", ";alone=2", each only when there is something to say. Pure, no I/O.
  */
 #pragma once
@@ -24,7 +26,7 @@ struct takeover {
     bool is_held;
     unsigned level;  /* 0: nothing to be careful about */
     unsigned alone;  /* how often the oldest message has been begun alone */
-    size_t survived; /* tasks that have ended at this level; not written */
+    size_t survived; /* tasks that have been settled at this level; not written */
 };
 
 /* From the part of the metadata that begins with the first ';'; NULL: there is none. What cannot be read is ignored: it
@@ -33,13 +35,13 @@ struct takeover takeover_read(const char *text);
 void takeover_write(const struct takeover *takeover, struct buffer *text);
 
 /* A new owner begins. */
-void takeover_claim(struct takeover *takeover, size_t max_running);
+void takeover_claim(struct takeover *takeover);
 
-/* How many tasks of the partition may run at once. */
-size_t takeover_window(const struct takeover *takeover, size_t max_running);
+/* How many tasks of the partition may have begun without being settled. */
+size_t takeover_window(const struct takeover *takeover);
 
 /* Only the oldest message may run, and nothing beside it. */
-bool takeover_is_alone(const struct takeover *takeover, size_t max_running);
+bool takeover_is_alone(const struct takeover *takeover);
 
 /* Tasks were settled; has_moved: the oldest message was among them. */
-void takeover_survive(struct takeover *takeover, size_t settled, bool has_moved, size_t max_running);
+void takeover_survive(struct takeover *takeover, size_t settled, bool has_moved);

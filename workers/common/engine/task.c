@@ -47,13 +47,24 @@ void task_emit(struct task *task, struct output *output)
     task->engine->output_bytes += output_size_bytes(output);
 }
 
+static void task_end_confirm(struct task *task)
+{
+    struct engine *engine = task->engine;
+    for (size_t i = 0; task->confirm != CONFIRM_NONE && i < engine->confirm_count; i++) {
+        if (engine->confirms[i] == task) {
+            engine->confirms[i] = engine->confirms[--engine->confirm_count];
+            task->confirm = CONFIRM_NONE;
+        }
+    }
+}
+
 /* A task that ran alone has come to an end, and its worker lives. */
 static void task_end_trial(struct task *task)
 {
     struct partition *partition = task->partition;
     if (partition->trying == task) {
         partition->trying = NULL;
-        partition_survive(partition, 1, true, task->engine->max_running);
+        partition->takeover.alone = 0;
     }
 }
 
@@ -70,8 +81,8 @@ static void task_finish(struct task *task, bool is_put_aside)
                   "topic", task_topic(task), "put_aside", log_number((long long)task->engine->counts.rejected), NULL);
     }
     task_end_trial(task);
+    task_end_confirm(task);
     task->state = TASK_FINISHED;
-    task->confirm = CONFIRM_NONE;
     partition->running_count--;
     partition->finished_count++;
     task->engine->finished_count++;
@@ -102,7 +113,7 @@ static void task_rewind(struct task *task)
         task->engine->running_count--;
     }
     task->state = TASK_WAITING;
-    task->confirm = CONFIRM_NONE;
+    task_end_confirm(task);
     task_discard_outputs(task);
 }
 
@@ -139,8 +150,21 @@ void task_confirm(struct task *task, task_confirmed *confirmed)
 {
     struct engine *engine = task->engine;
     task->confirmed = confirmed;
+    if (task->confirm == CONFIRM_NONE) {
+        if (engine->confirm_count == engine->confirm_capacity) {
+            engine->confirm_capacity = 2 * engine->confirm_capacity + 16;
+            engine->confirms =
+                memory_resized((void *)engine->confirms, engine->confirm_capacity * sizeof(struct task *));
+        }
+        engine->confirms[engine->confirm_count++] = task;
+    }
     task->confirm = CONFIRM_ASKED;
-    engine->confirms_asked++;
+}
+
+void task_confirm_answered(struct task *task)
+{
+    task_end_confirm(task);
+    task->confirmed(task->engine->state, task);
 }
 
 bool task_stop(struct task *task)

@@ -62,8 +62,6 @@ struct partition {
     struct takeover sending_takeover;
     struct takeover written; /* and as this owner has last committed it */
     struct task *trying;     /* the oldest, which runs or is about to run alone */
-    size_t window;           /* tasks that may run at once */
-    bool is_alone;           /* only the oldest may, and nothing beside it */
     int64_t told_offset;     /* of the oldest message when it was last logged that it holds up the rest, -1: not yet */
     size_t map_bytes;        /* of the last commit's map */
     size_t left_out;         /* finished tasks that wait for room in the metadata; meanwhile nothing new starts */
@@ -83,12 +81,8 @@ void partition_free(struct partition *partition);
 /* Adds a message; takes the record. Returns false when an earlier commit has settled it already. */
 bool partition_add(struct partition *partition, struct engine *engine, struct record *record);
 
-/* Takes over what the last commit said of its owner, as the next one. */
-void partition_claim(struct partition *partition, struct takeover takeover, size_t max_running);
 /* Is it committed that the tasks which may start now have an owner? */
 bool partition_is_claimed(const struct partition *partition);
-/* Tasks have come to an end (takeover.h). */
-void partition_survive(struct partition *partition, size_t tasks, bool has_moved, size_t max_running);
 
 /* Is there a task that may start? While the metadata is full, only those that have run before and the oldest one: they
  * make room, and new ones would need more of it. */
@@ -104,6 +98,9 @@ void partition_finish(struct task *task);
 
 /* Ends whatever the worker does for the task; afterwards it only waits. True: there was something to end. */
 bool task_stop(struct task *task);
+
+/* The broker has confirmed what task_confirm asks. */
+void task_confirm_answered(struct task *task);
 
 /* The task is settled or dropped: frees it. */
 void task_free(struct task *task);

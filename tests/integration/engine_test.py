@@ -1,0 +1,118 @@
+"""The engine's own promises, with the worker of tests/support/tools/trial_worker.c."""
+import time
+
+import pytest
+
+from tests.support.fleet import wait_for
+from tests.support.trial import Trial
+
+CRASHES_AT_MOST = 9  # three to get careful, three alone, and the slack of a restart that came too early to count
+
+
+@pytest.fixture
+def make_trial(broker, tmp_path):
+    made = []
+
+    def make(**more):
+        made.append(Trial(broker, tmp_path / f"trial{len(made)}", **more))
+        return made[-1]
+
+    yield make
+    for trial in made:
+        trial.close()
+
+
+def until_put_aside(trial, **more):
+    """Starts a worker again whenever it dies, until a message has been put aside; how often it died."""
+    deaths = 0
+    worker = trial.start("trial.max_running=16", instance="one", **more)
+    deadline = time.monotonic() + 150
+    while "put aside" not in worker.log():
+        assert time.monotonic() < deadline, worker.log()
+        if worker.process.poll() is not None:
+            deaths += 1
+            worker = trial.start("trial.max_running=16", instance="one", **more)
+        time.sleep(0.05)
+    return deaths, worker
+
+
+@pytest.mark.parametrize("verb, limit", [("abort", None), ("gobble", 700 << 20)])
+def test_a_message_that_kills_its_worker_is_put_aside_after_some_deaths_and_the_others_are_done_once(make_trial, verb, limit):
+    trial = make_trial()
+    good = [(f"k{number % 20}", f"{number % 7} 0 2 done good{number}") for number in range(200)]
+    trial.order(good[:60] + [("k3", f"0 0 1 {verb} poison")] + good[60:])
+    deaths, worker = until_put_aside(trial, memory_bytes=limit)
+    trial.wait_done()
+    outputs = trial.outputs()
+    assert 3 <= deaths <= CRASHES_AT_MOST, deaths
+    assert len(outputs.pop("poison")) == 1
+    assert outputs == {f"good{number}": ["1", "2"] for number in range(200)}
+    assert "put aside" in worker.log() and "vanished" in worker.log()
+
+
+def test_workers_that_end_in_order_leave_no_suspicion(make_trial):
+    trial = make_trial()
+    trial.order([("slow", "9000 0 1 done slow")] + [(f"k{number}", f"5 0 1 done t{number}") for number in range(20)])
+    for _ in range(3):
+        worker = trial.start("trial.drain=100ms")
+        wait_for(lambda: trial.metric(worker, "running") == 1, 30, "the slow task's start")
+        assert worker.stop() == 0
+        assert "running tasks given back" in worker.log()
+    worker = trial.start()
+    trial.wait_done()
+    assert "vanished" not in "".join(one.log() for one in trial.workers)
+    assert all(numbers == ["1"] for numbers in trial.outputs().values())
+
+
+def test_a_worker_that_would_put_everything_aside_stops_and_says_so(make_trial):
+    trial = make_trial()
+    trial.order([(f"k{number % 9}", f"0 0 0 reject bad{number}") for number in range(400)])
+    worker = trial.start("trial.max_rejected=50", "trial.max_running=8")
+    wait_for(lambda: trial.ask(worker, "/healthz")[0] == 503, 30, "the valve")
+    time.sleep(2)
+    put_aside = len(trial.outputs())
+    assert 50 <= put_aside < 70, put_aside
+    assert "stopped" in trial.ask(worker, "/healthz")[1]
+    assert trial.ask(worker, "/readyz")[0] == 503
+    assert trial.metric(worker, "stopped") == 1
+    assert "level=error" in worker.log() and "nearly all messages are put aside" in worker.log()
+    assert worker.stop() == 0
+    trial.start("trial.max_rejected=0")
+    trial.wait_done()
+    assert len(trial.outputs()) == 400
+
+
+def test_a_stuck_task_holds_up_its_partition_only_at_the_bound_and_is_named_in_log_metric_and_health(make_trial):
+    trial = make_trial(partitions=2)
+    trial.order([("before", "0 0 1 done before"), ("stuck", "12000 0 1 done stuck")], partition=0)
+    trial.order([(f"k{number}", f"0 0 1 done p0-{number}") for number in range(120)], partition=0)
+    trial.order([(f"k{number}", f"0 0 1 done p1-{number}") for number in range(120)], partition=1)
+    worker = trial.start("trial.max_ahead=50")
+    wait_for(lambda: "held up by its oldest message" in worker.log(), 30, "the log line")
+    status, text = trial.ask(worker, "/healthz")
+    assert status == 503 and "partition 0 is held up" in text and "offset 1" in text and 'key "stuck"' in text and "runs" in text
+    assert trial.metric(worker, "partition_held_up", partition="0") == 1
+    assert trial.metric(worker, "partition_held_up", partition="1") == 0
+    assert trial.metric(worker, "partition_oldest_offset", partition="0") == 1
+    wait_for(lambda: len(trial.outputs()) == 1 + 49 + 120, 30, "all that may be done meanwhile")
+    trial.wait_done()
+    wait_for(lambda: trial.ask(worker, "/healthz")[0] == 200, 10, "good health")
+    outputs = trial.outputs()
+    assert len(outputs) == 242 and all(numbers == ["1"] for numbers in outputs.values())
+
+
+def test_one_key_with_100000_waiting_tasks_does_not_slow_the_others(make_trial):
+    trial = make_trial(partitions=2)
+    trial.order((("hog", f"20 0 1 done hog{number}") for number in range(100000)), partition=0)
+    trial.order([(f"k{number}", f"1 0 1 done same{number}") for number in range(1000)], partition=0)
+    trial.order([(f"k{number}", f"1 0 1 done other{number}") for number in range(1000)], partition=1)
+    worker = trial.start()
+
+    def others():
+        return [one for one in trial.outputs() if not one.startswith("hog")]
+
+    wait_for(lambda: len(others()) == 2000, 90, "all tasks of other keys")
+    hogs = len(trial.outputs()) - 2000
+    assert hogs < 20000, f"{hogs} tasks of the long queue were done before those of other keys"
+    assert trial.metric(worker, "held") > 80000
+    worker.kill()
