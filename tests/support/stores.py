@@ -4,6 +4,7 @@ signatures, source bucket policies and bucket owners."""
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -74,7 +75,15 @@ class Store:
 
     def stop(self):
         if self.process is not None:
+            self.resume()
             end(self.process, 5)
+
+    def pause(self):
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def resume(self):
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGCONT)
 
     def client(self, account):
         return s3_client(self.url, *self.accounts[account])
@@ -201,6 +210,11 @@ class Versitygw(Store):
     name = "versitygw"
     judges = {"signatures", "source_bucket_policy", "expected_bucket_owner"}
 
+    @property
+    def access_log(self):
+        """One line per request, written by the store when it has done it and before it answers."""
+        return self.directory / "access.log"
+
     def start(self):
         port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{port}"
@@ -210,7 +224,7 @@ class Versitygw(Store):
         for name in ("data", "versions", "iam"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._run([str(TOOLS / "bin/versitygw"), "--port", f"127.0.0.1:{port}", "--keep-alive", "--quiet",
-                   "--iam-dir", str(self.folder / "iam"), "posix", "--versioning-dir", str(self.folder / "versions"),
+                   "--access-log", str(self.access_log.absolute()), "--iam-dir", str(self.folder / "iam"), "posix", "--versioning-dir", str(self.folder / "versions"),
                    str(self.folder / "data")],
                   {"ROOT_ACCESS_KEY": "root", "ROOT_SECRET_KEY": "root-secret"}, self.url)
         self._user(MAIN)
@@ -235,9 +249,13 @@ class Versitygw(Store):
         return self.client(MAIN)
 
     def add_account(self, account, external_id=None, buckets=True):
-        self._user(account)
-        if buckets:
-            self._make_buckets(self.client(account), account)
+        self.add_accounts([account], buckets)
+
+    def add_accounts(self, accounts, buckets=True):
+        for account in accounts:
+            self._user(account)
+            if buckets:
+                self._make_buckets(self.client(account), account)
         tenants = [name for name in self.accounts if name != MAIN]
         source = f"arn:aws:s3:::{self.source_bucket}"
         self.main_client().put_bucket_policy(Bucket=self.source_bucket, Policy=json.dumps(

@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+enum { BEHIND_MAXIMUM = 1000 }; /* waiting jobs that are looked at for one that replaces another */
+
 const struct option copier_options[] = {
     WORKER_OPTIONS("copier"),
     {.name = "copier.copies_at_once",
@@ -79,13 +81,20 @@ static bool job_is_consistent(const struct job *job, const struct record *record
     return job->credentials == JOB_PROFILE || role_arn_check(job->role, job->account, job->region, err);
 }
 
-/* A newer job of the same account and application waits behind this one. */
+/* A newer job of the same account and application waits behind this one. Thousands may, and each of them asks in its
+ * turn: so only so many are looked at, and only those are read that name the application at all. */
 static bool job_is_replaced(const struct task *task, const struct job *job, char **ret_by)
 {
-    for (const struct task *behind = task_behind(task); behind != NULL; behind = task_behind(behind)) {
+    int looked_at = 0;
+    for (const struct task *behind = task_behind(task); behind != NULL && looked_at < BEHIND_MAXIMUM;
+         behind = task_behind(behind), looked_at++) {
         struct error err;
         AUTO(job) struct job *newer = NULL;
-        if (job_parse(task_record(behind)->value, &newer, &err) && strcmp(newer->application, job->application) == 0 &&
+        struct slice body = task_record(behind)->value;
+        if (body.ptr == NULL || memmem(body.ptr, body.len, job->application, strlen(job->application)) == NULL) {
+            continue;
+        }
+        if (job_parse(body, &newer, &err) && strcmp(newer->application, job->application) == 0 &&
             job_is_consistent(newer, task_record(behind), &err)) {
             *ret_by = text_copy(newer->deployment);
             return true;
@@ -116,6 +125,12 @@ static void copier_take(void *state, struct task *task)
     } else {
         delivery_begin(&copier->shared, task, TAKE(job));
     }
+}
+
+static void copier_explain(void *state, const struct task *task, struct buffer *text)
+{
+    (void)state;
+    delivery_explain(task_work(task), text);
 }
 
 static void copier_cancel(void *state, struct task *task)
@@ -161,6 +176,7 @@ const struct worker copier_worker = {
     .start = copier_start,
     .take = copier_take,
     .cancel = copier_cancel,
+    .explain = copier_explain,
     .quarantine = copier_quarantine,
     .stop = copier_stop,
 };

@@ -63,6 +63,7 @@ struct delivery {
     bool is_ending;   /* a copy has failed: no new one starts */
     struct error failed;
     struct failure failure;
+    struct error last; /* why it was tried again, for whoever asks */
 };
 
 /* Single objects are looked for first: a build writes its archive when all the rest is there, so what lies below a
@@ -175,6 +176,22 @@ void delivery_cancel(struct delivery *delivery)
     delivery_free(delivery);
 }
 
+void delivery_explain(const struct delivery *delivery, struct buffer *text)
+{
+    static const char *const states[] = {
+        [DELIVERY_AWAITS_CREDENTIALS] = "awaits credentials",
+        [DELIVERY_AWAITS_SOURCE] = "awaits the source's listing",
+        [DELIVERY_AWAITS_TARGET] = "awaits the target's listing",
+        [DELIVERY_COPIES] = "copies",
+        [DELIVERY_AWAITS_CONFIRMATION] = "awaits the broker's word before the trigger",
+        [DELIVERY_BACKS_OFF] = "is tried again later",
+    };
+    buffer_append_format(text, "job %s %s", delivery->job->envelope.id, states[delivery->state]);
+    if (delivery->last.action != ERROR_NONE) {
+        buffer_append_format(text, ", since %s", delivery->last.text);
+    }
+}
+
 /* --- trying again, or not --- */
 
 static void delivery_back_off(struct delivery *delivery, int64_t delay_ms)
@@ -190,6 +207,7 @@ static void delivery_fail(struct delivery *delivery, const struct error *err)
     int64_t delay_ms = backoff_ms(delivery->attempts, BACKOFF_FIRST_MS, BACKOFF_MAXIMUM_MS);
     bool has_time = clock_monotonic_ms() + delay_ms < delivery->give_up_at_ms;
     if (err->action == ERROR_RETRY && has_time) {
+        delivery->last = *err;
         log_event(LOG_INFO, "tries again", "job", delivery->job->envelope.id, "attempt", log_number(delivery->attempts),
                   "in_ms", log_number(delay_ms), "reason", err->text, NULL);
         delivery_back_off(delivery, delay_ms);
@@ -208,6 +226,7 @@ static void delivery_await_artifact(struct delivery *delivery, const struct job_
     int64_t delay_ms = backoff_ms(delivery->polls++, ARTIFACT_POLL_FIRST_MS, ARTIFACT_POLL_MAXIMUM_MS);
     delivery_forget_sources(delivery);
     if (clock_monotonic_ms() + delay_ms < delivery->artifact_give_up_at_ms) {
+        error_set(&delivery->last, ERROR_RETRY, "s3://%s/%s is not there", rule->source_bucket, rule->source_key);
         delivery->attempts--;
         delivery_back_off(delivery, delay_ms);
         return;

@@ -33,6 +33,9 @@ void delivery_begin(const struct delivery_shared *shared, struct task *task, str
 /* Takes up a task that comes back after its backoff. */
 void delivery_resume(struct delivery *delivery);
 
+/* What it waits for, and what went wrong last, in a few words. */
+void delivery_explain(const struct delivery *delivery, struct buffer *text);
+
 /* Drops everything in flight and frees the delivery; the task stays. */
 void delivery_cancel(struct delivery *delivery);
 

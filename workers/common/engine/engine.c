@@ -169,6 +169,7 @@ static void engine_check_membership(struct engine *engine)
 {
     bool was_outside = engine->is_outside;
     engine->is_outside = engine->has_joined && !engine_may_act(engine);
+    engine->was_outside = engine->was_outside || engine->is_outside;
     if (engine->is_outside && !was_outside) {
         log_event(LOG_WARNING, "no answer from the group for too long: nothing new begins", NULL);
     }

@@ -60,7 +60,9 @@ struct engine {
     int64_t drain_ms;
     bool has_joined;
     bool is_awaiting_ready;
-    bool is_outside; /* the broker has not said for a session's length that this process is a member */
+    bool is_outside;  /* the broker has not said for a session's length that this process is a member */
+    bool was_outside; /* once in this membership */
+    bool is_static;   /* its name stays over restarts */
     bool is_revoking;
     int64_t revoke_deadline_ms;
     bool is_draining;

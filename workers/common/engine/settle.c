@@ -248,8 +248,12 @@ bool engine_advance_transaction(struct engine *engine, struct error *err)
     } else if (after == TRANSACTION_ABORTED && before != TRANSACTION_ABORTED) {
         engine_end_transaction(engine, false);
     } else if (after == TRANSACTION_FENCED) {
-        return error_set(err, ERROR_RETRY, "the transactional producer is over: %s",
-                         transaction_error(engine->transaction)->text);
+        /* Another process with our name, unless we were cut off long enough for the broker to give us up: then it is
+         * the other's turn, and coming back would only throw it out again. */
+        const struct error *over = transaction_error(engine->transaction);
+        bool is_replaced = over->action == ERROR_FATAL && engine->is_static && !engine->was_outside;
+        return error_set(err, is_replaced ? ERROR_FATAL : ERROR_RETRY, "the transactional producer is over: %s",
+                         over->text);
     }
     return true;
 }

@@ -61,6 +61,8 @@ static bool worker_session(struct engine *engine, const struct options *options,
                     consumer_open(options, &settings, &engine->consumer, err);
     engine->turned_at_ms = clock_monotonic_ms();
     engine->has_joined = false;
+    engine->was_outside = false;
+    engine->is_static = is_static;
     engine->counts.memberships++;
     while (is_going && !engine_may_end(engine)) {
         is_going = engine_turn(engine, err);

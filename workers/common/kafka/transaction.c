@@ -91,7 +91,9 @@ static enum transaction_state step_after(struct transaction *transaction, rd_kaf
     }
     if (next != now) {
         pthread_mutex_lock(&transaction->lock);
-        error_set(&transaction->reached_err, ERROR_RETRY, "%s", rd_kafka_error_string(failure));
+        bool is_fenced = rd_kafka_error_code(failure) == RD_KAFKA_RESP_ERR__FENCED;
+        error_set(&transaction->reached_err, is_fenced ? ERROR_FATAL : ERROR_RETRY, "%s",
+                  rd_kafka_error_string(failure));
         pthread_mutex_unlock(&transaction->lock);
     }
     rd_kafka_error_destroy(failure);

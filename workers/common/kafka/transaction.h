@@ -68,5 +68,5 @@ bool transaction_is_busy(const struct transaction *transaction);
 /* A step has ended that transaction_advance has not told yet. */
 bool transaction_has_news(struct transaction *transaction);
 
-/* Why it was aborted or fenced. */
+/* Why it was aborted or fenced; ERROR_FATAL: the broker knows a newer producer of this id, or has given this one up. */
 const struct error *transaction_error(const struct transaction *transaction);
