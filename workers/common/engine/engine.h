@@ -1,12 +1,16 @@
 /*
- * Inside of the engine: one membership in a consumer group, turn by turn. Workers include worker.h only.
+ * What an engine knows: one worker's process, and its membership in a consumer group. Data only; who does what with it:
  *
- * engine.c is the turn, group.c the partitions' coming and going, intake.c the messages' way in, task.c what a worker
- * calls, settle.c the way of finished tasks through a transaction; partition.c, ledger.c and takeover.c are what is
- * known of the messages; status.c says how things stand, admin.c to whom.
+ *     runner.c      memberships one after the other, until SIGTERM (worker_run)
+ *     turn.c        one turn of a membership: the order in which everything happens
+ *     group.c       partitions come and go
+ *     intake.c      messages come in, as far as there is not enough to do
+ *     task.c        what a worker calls: a task runs, waits for its retry, ends
+ *     settle.c      finished tasks become visible, through a transaction
+ *     status.c      how things stand, for log, health and metrics; admin.c answers with it over HTTP
  *
- * A turn, in this order: wait for anything; look at the clock (a stall drops everything); timers and HTTP; signals; the
- * group; messages in; tasks out; one step of the transaction; revoked partitions. All on one thread.
+ * partition.c (a partition and its tasks), ledger.c (which messages are settled), takeover.c (owners that vanished) and
+ * valve.h (too much put aside) know nothing of the engine. Workers include worker.h only.
  *
  * Where the offset of a message is, when:
  *     read        nowhere: a restart reads it again
@@ -16,10 +20,12 @@
  */
 #pragma once
 
-#include "workers/common/engine/task.h"
 #include "workers/common/engine/valve.h"
-#include "workers/common/kafka/kafka.h"
-#include "workers/common/kafka/transaction.h"
+#include "workers/common/engine/worker.h"
+
+struct consumer;
+struct partition;
+struct transaction;
 
 struct engine_counts {
     uint64_t taken;
@@ -79,48 +85,3 @@ struct engine {
     uint64_t trimmed_at;           /* settled tasks when memory was last given back */
     struct engine_counts counts;
 };
-
-/* What happens after the drain of a partition or of the process is over: the time for the last commit. */
-enum { ENGINE_LEAVE_MS = 2000 };
-
-/* The group (group.c). */
-struct consumer_event;
-void engine_assigned(struct engine *engine, const struct consumer_event *event);
-void engine_revoked(struct engine *engine, const struct consumer_event *event);
-void engine_lost(struct engine *engine, const struct consumer_event *event);
-/* Revoked partitions go when they are settled, or when their time is over. */
-void engine_advance_revocation(struct engine *engine);
-/* Reads the last commits of new partitions; until then nothing of them is read. */
-void engine_restore_partitions(struct engine *engine);
-bool engine_has_unrestored(const struct engine *engine);
-/* Says in the next commit that a partition of which nothing is under way is held no more. True: that is so, or there is
- * nothing to say. */
-bool engine_let_go(struct partition *partition);
-/* The partition belongs to somebody else. What the transaction under way holds of it stays until that has ended. */
-void engine_drop_partition(struct engine *engine, struct partition *partition);
-/* Forgets a partition of which nothing runs and nothing is sent. */
-void engine_remove_partition(struct engine *engine, struct partition *partition);
-/* Ends whatever is done for its tasks; returns for how many. */
-size_t partition_stop(struct partition *partition);
-
-/* Messages in (intake.c): as far as there is not enough to do, and within the bounds. False as engine_turn. */
-bool engine_poll(struct engine *engine, struct error *err) MUST_CHECK;
-bool engine_read(struct engine *engine, struct error *err) MUST_CHECK;
-bool engine_may_read(const struct engine *engine, const struct partition *partition);
-
-/* From finished to settled (settle.c). Is there anything to commit, or to confirm? */
-bool engine_wants_transaction(const struct engine *engine);
-/* Begins a transaction when one is wanted, and takes up what has become of the one under way. False as engine_turn. */
-bool engine_advance_transaction(struct engine *engine, struct error *err) MUST_CHECK;
-
-/* May requests go out and tasks begin: the loop turns, and the broker has not ended the session? */
-bool engine_may_act(void *engine);
-
-/* One turn. False: this membership is over; ERROR_RETRY asks for a new one, ERROR_FATAL ends the process. */
-bool engine_turn(struct engine *engine, struct error *err) MUST_CHECK;
-
-/* Draining, and nothing is left to wait for. */
-bool engine_may_end(struct engine *engine);
-
-/* Cancels and forgets every task. */
-void engine_drop_all(struct engine *engine);

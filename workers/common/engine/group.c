@@ -1,14 +1,20 @@
+#include "workers/common/engine/group.h"
+
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
+#include "workers/common/engine/partition.h"
+#include "workers/common/engine/settle.h"
+#include "workers/common/engine/task.h"
+#include "workers/common/kafka/consumer.h"
 
 enum {
     COMMITTED_TIMEOUT_MS = 300,
     RESTORE_PAUSE_MS = 100, /* before the committed offsets are asked for again */
 };
 
-static struct partition *engine_partition(const struct engine *engine, int32_t number)
+static struct partition *group_find(const struct engine *engine, int32_t number)
 {
     for (size_t i = 0; i < engine->partition_count; i++) {
         if (engine->partitions[i]->number == number && !engine->partitions[i]->is_gone) {
@@ -18,7 +24,7 @@ static struct partition *engine_partition(const struct engine *engine, int32_t n
     return NULL;
 }
 
-size_t partition_stop(struct partition *partition)
+size_t group_stop(struct partition *partition)
 {
     size_t stopped = 0;
     for (size_t i = 0; i < partition->ledger.count; i++) {
@@ -31,35 +37,20 @@ size_t partition_stop(struct partition *partition)
     return stopped;
 }
 
-void engine_remove_partition(struct engine *engine, struct partition *partition)
+/* The partition belongs to somebody else. What the transaction under way holds of it stays until that has ended. */
+static void group_drop(struct engine *engine, struct partition *partition)
 {
-    for (size_t i = 0; i < partition->ledger.count; i++) {
-        struct task *task = ledger_at(&partition->ledger, i)->task;
-        engine->output_bytes -= task != NULL ? task->output_bytes : 0;
-    }
-    engine->finished_count -= partition->finished_count;
-    for (size_t i = 0; i < engine->partition_count; i++) {
-        if (engine->partitions[i] == partition) {
-            engine->partitions[i] = engine->partitions[--engine->partition_count];
-            break;
-        }
-    }
-    partition_free(partition);
-}
-
-void engine_drop_partition(struct engine *engine, struct partition *partition)
-{
-    (void)partition_stop(partition);
+    (void)group_stop(partition);
     if (engine->worker->revoked != NULL) {
         engine->worker->revoked(engine->state, partition->number);
     }
     partition->is_gone = true;
     if (partition->sent_count == 0) {
-        engine_remove_partition(engine, partition);
+        settle_remove_partition(engine, partition);
     }
 }
 
-void engine_assigned(struct engine *engine, const struct consumer_event *event)
+void group_assigned(struct engine *engine, const struct consumer_event *event)
 {
     for (size_t i = 0; i < event->partition_count; i++) {
         engine->partitions =
@@ -74,10 +65,10 @@ void engine_assigned(struct engine *engine, const struct consumer_event *event)
     }
 }
 
-void engine_revoked(struct engine *engine, const struct consumer_event *event)
+void group_revoked(struct engine *engine, const struct consumer_event *event)
 {
     for (size_t i = 0; i < event->partition_count; i++) {
-        struct partition *partition = engine_partition(engine, event->partitions[i]);
+        struct partition *partition = group_find(engine, event->partitions[i]);
         if (partition != NULL) {
             partition->is_leaving = true;
         }
@@ -86,19 +77,19 @@ void engine_revoked(struct engine *engine, const struct consumer_event *event)
     engine->revoke_deadline_ms = clock_monotonic_ms() + engine->drain_ms;
 }
 
-void engine_lost(struct engine *engine, const struct consumer_event *event)
+void group_lost(struct engine *engine, const struct consumer_event *event)
 {
     log_event(LOG_WARNING, "partitions lost: what is not committed is another worker's now", "partitions",
               log_number((long long)event->partition_count), NULL);
     for (size_t i = 0; i < event->partition_count; i++) {
-        struct partition *partition = engine_partition(engine, event->partitions[i]);
+        struct partition *partition = group_find(engine, event->partitions[i]);
         if (partition != NULL) {
-            engine_drop_partition(engine, partition);
+            group_drop(engine, partition);
         }
     }
 }
 
-bool engine_let_go(struct partition *partition)
+bool group_let_go(struct partition *partition)
 {
     if (!partition_is_quiet(partition)) {
         return false;
@@ -108,13 +99,13 @@ bool engine_let_go(struct partition *partition)
 }
 
 /* What has been sent is seen to its end: the commit is under way and has a deadline of its own. */
-static bool partition_may_leave(struct partition *partition, bool is_overdue)
+static bool group_may_leave(struct partition *partition, bool is_overdue)
 {
-    bool has_let_go = engine_let_go(partition);
+    bool has_let_go = group_let_go(partition);
     return partition->sent_count == 0 && (has_let_go || is_overdue);
 }
 
-void engine_advance_revocation(struct engine *engine)
+void group_advance_revocation(struct engine *engine)
 {
     if (!engine->is_revoking) {
         return;
@@ -127,23 +118,23 @@ void engine_advance_revocation(struct engine *engine)
             continue;
         }
         if (over_ms >= 0) {
-            (void)partition_stop(partition);
+            (void)group_stop(partition);
         }
-        may_all_leave = partition_may_leave(partition, over_ms >= ENGINE_LEAVE_MS) && may_all_leave;
+        may_all_leave = group_may_leave(partition, over_ms >= GROUP_LEAVE_MS) && may_all_leave;
     }
     if (!may_all_leave) {
         return;
     }
     for (size_t i = engine->partition_count; i-- > 0;) {
         if (engine->partitions[i]->is_leaving && !engine->partitions[i]->is_gone) {
-            engine_drop_partition(engine, engine->partitions[i]);
+            group_drop(engine, engine->partitions[i]);
         }
     }
     engine->is_revoking = false;
     consumer_release(engine->consumer);
 }
 
-static void partition_restore(struct partition *partition, int64_t offset, char *metadata)
+static void group_read_metadata(struct partition *partition, int64_t offset, char *metadata)
 {
     char *behind_map = strchr(metadata, ';');
     struct takeover *takeover = &partition->takeover;
@@ -166,7 +157,7 @@ static void partition_restore(struct partition *partition, int64_t offset, char 
 }
 
 /* Reads what the partition's last commit says. */
-static bool engine_restore(struct engine *engine, struct partition *partition)
+static bool group_restore_partition(struct engine *engine, struct partition *partition)
 {
     struct error err;
     int64_t offset;
@@ -175,7 +166,7 @@ static bool engine_restore(struct engine *engine, struct partition *partition)
         log_event(LOG_DEBUG, "committed offset not known yet", "reason", err.text, NULL);
         return false;
     }
-    partition_restore(partition, offset, metadata);
+    group_read_metadata(partition, offset, metadata);
     /* Only now is it sure that what the predecessor was committing has been committed. */
     if (engine->worker->assigned != NULL) {
         engine->worker->assigned(engine->state, partition->number);
@@ -184,17 +175,17 @@ static bool engine_restore(struct engine *engine, struct partition *partition)
 }
 
 /* Asking blocks for up to COMMITTED_TIMEOUT_MS when the group's coordinator is away, so one failure ends the round. */
-void engine_restore_partitions(struct engine *engine)
+void group_restore(struct engine *engine)
 {
     for (size_t i = 0; i < engine->partition_count && clock_monotonic_ms() >= engine->restore_not_before_ms; i++) {
         struct partition *partition = engine->partitions[i];
-        if (!partition->is_restored && !partition->is_gone && !engine_restore(engine, partition)) {
+        if (!partition->is_restored && !partition->is_gone && !group_restore_partition(engine, partition)) {
             engine->restore_not_before_ms = clock_monotonic_ms() + RESTORE_PAUSE_MS;
         }
     }
 }
 
-bool engine_has_unrestored(const struct engine *engine)
+bool group_has_unrestored(const struct engine *engine)
 {
     for (size_t i = 0; i < engine->partition_count; i++) {
         if (!engine->partitions[i]->is_restored && !engine->partitions[i]->is_gone) {
@@ -202,4 +193,24 @@ bool engine_has_unrestored(const struct engine *engine)
         }
     }
     return false;
+}
+
+void group_drop_all(struct engine *engine)
+{
+    for (size_t i = engine->partition_count; i-- > 0;) {
+        struct partition *partition = engine->partitions[i];
+        partition->sent_count = 0;
+        if (partition->is_gone) {
+            settle_remove_partition(engine, partition);
+        } else {
+            group_drop(engine, partition);
+        }
+    }
+    engine->running_count = 0;
+    engine->finished_count = 0;
+    engine->confirm_count = 0;
+    engine->output_bytes = 0;
+    engine->confirmed_at_ms = INT64_MIN / 2;
+    engine->is_revoking = false;
+    engine->is_outside = false;
 }

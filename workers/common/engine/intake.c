@@ -1,5 +1,10 @@
+#include "workers/common/engine/intake.h"
+
 #include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
+#include "workers/common/engine/group.h"
+#include "workers/common/engine/partition.h"
+#include "workers/common/kafka/consumer.h"
 
 enum {
     READ_BATCH = 5000,   /* messages admitted per turn */
@@ -10,7 +15,7 @@ enum {
 
 /* When memory is short, those that hold less than their share are read all the same: one partition's backlog is not to
  * keep the others waiting. */
-static bool engine_has_room(const struct engine *engine, const struct partition *partition)
+static bool intake_has_room(const struct engine *engine, const struct partition *partition)
 {
     bool is_short = engine->held_count >= engine->max_tasks || engine->held_bytes >= RECORD_BYTES_MAXIMUM ||
                     engine->output_bytes >= OUTPUT_BYTES_MAXIMUM;
@@ -19,15 +24,15 @@ static bool engine_has_room(const struct engine *engine, const struct partition 
 }
 
 /* What waits behind other tasks of its key is not something to do. */
-bool engine_may_read(const struct engine *engine, const struct partition *partition)
+bool intake_may_read(const struct engine *engine, const struct partition *partition)
 {
     return partition->is_restored && !partition->is_gone && !partition->is_leaving &&
            partition->ready_count <= READY_WANTED / engine->partition_count &&
-           partition->ledger.count < engine->max_ahead && engine_has_room(engine, partition);
+           partition->ledger.count < engine->max_ahead && intake_has_room(engine, partition);
 }
 
 /* Offsets only grow, unless the log itself has changed under us: an unclean election, a topic made anew. */
-static bool engine_admit(struct engine *engine, struct partition *partition, struct record *record, struct error *err)
+static bool intake_admit(struct engine *engine, struct partition *partition, struct record *record, struct error *err)
 {
     if (record->offset < partition->next_offset) {
         error_set(err, ERROR_RETRY, "partition %d went back from offset %lld to %lld", partition->number,
@@ -44,7 +49,7 @@ static bool engine_admit(struct engine *engine, struct partition *partition, str
     return true;
 }
 
-static bool engine_failed(const struct consumer_event *event, struct error *err)
+static bool intake_failed(const struct consumer_event *event, struct error *err)
 {
     if (event->err.action == ERROR_FATAL) {
         *err = event->err;
@@ -54,7 +59,7 @@ static bool engine_failed(const struct consumer_event *event, struct error *err)
     return true;
 }
 
-bool engine_poll(struct engine *engine, struct error *err)
+bool intake_poll(struct engine *engine, struct error *err)
 {
     struct consumer_event event;
     for (;;) {
@@ -63,16 +68,16 @@ bool engine_poll(struct engine *engine, struct error *err)
         case CONSUMER_NOTHING:
             return true;
         case CONSUMER_ASSIGNED:
-            engine_assigned(engine, &event);
+            group_assigned(engine, &event);
             break;
         case CONSUMER_REVOKED:
-            engine_revoked(engine, &event);
+            group_revoked(engine, &event);
             return true;
         case CONSUMER_LOST:
-            engine_lost(engine, &event);
+            group_lost(engine, &event);
             break;
         case CONSUMER_FAILED:
-            if (!engine_failed(&event, err)) {
+            if (!intake_failed(&event, err)) {
                 return false;
             }
             break;
@@ -86,15 +91,15 @@ bool engine_poll(struct engine *engine, struct error *err)
     }
 }
 
-static bool engine_read_partition(struct engine *engine, struct partition *partition, size_t most, struct error *err)
+static bool intake_read_partition(struct engine *engine, struct partition *partition, size_t most, struct error *err)
 {
     struct consumer_event event;
     partition->has_more = true;
-    for (size_t i = 0; i < most && engine_may_read(engine, partition); i++) {
+    for (size_t i = 0; i < most && intake_may_read(engine, partition); i++) {
         consumer_read(engine->consumer, partition->number, &event);
         switch (event.kind) {
         case CONSUMER_MESSAGE:
-            if (!engine_admit(engine, partition, &event.record, err)) {
+            if (!intake_admit(engine, partition, &event.record, err)) {
                 return false;
             }
             break;
@@ -102,7 +107,7 @@ static bool engine_read_partition(struct engine *engine, struct partition *parti
             ledger_reach(&partition->ledger, event.offset);
             break;
         case CONSUMER_FAILED:
-            if (!engine_failed(&event, err)) {
+            if (!intake_failed(&event, err)) {
                 return false;
             }
             break;
@@ -114,7 +119,7 @@ static bool engine_read_partition(struct engine *engine, struct partition *parti
     return true;
 }
 
-bool engine_read(struct engine *engine, struct error *err)
+bool intake_read(struct engine *engine, struct error *err)
 {
     engine->held_count = 0;
     engine->held_bytes = 0;
@@ -124,7 +129,7 @@ bool engine_read(struct engine *engine, struct error *err)
     }
     for (size_t i = 0; i < engine->partition_count; i++) {
         struct partition *partition = engine->partitions[i];
-        if (!engine_read_partition(engine, partition, READ_BATCH / engine->partition_count + 1, err)) {
+        if (!intake_read_partition(engine, partition, READ_BATCH / engine->partition_count + 1, err)) {
             return false;
         }
     }

@@ -1,4 +1,4 @@
-#include "workers/common/engine/task.h"
+#include "workers/common/engine/partition.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,14 @@
+#include "workers/common/engine/settle.h"
+
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
+#include "workers/common/engine/partition.h"
+#include "workers/common/engine/task.h"
+#include "workers/common/kafka/consumer.h"
+#include "workers/common/kafka/kafka.h"
+#include "workers/common/kafka/transaction.h"
 
 enum {
     SEND_TASKS_MAXIMUM = 5000, /* tasks per transaction */
@@ -12,14 +19,14 @@ enum {
     ABORTS_WORTH_A_WARNING = 20,
 };
 
-static bool engine_offsets_are_due(const struct engine *engine, const struct partition *partition)
+static bool settle_offsets_are_due(const struct engine *engine, const struct partition *partition)
 {
     int64_t point = ledger_commit_point(&partition->ledger);
     return point > partition->committed && point > 0 &&
            clock_monotonic_ms() - engine->committed_at_ms >= IDLE_COMMIT_MS;
 }
 
-static bool partition_has_confirms(const struct engine *engine, const struct partition *partition)
+static bool settle_has_confirms(const struct engine *engine, const struct partition *partition)
 {
     for (size_t i = 0; i < engine->confirm_count; i++) {
         if (engine->confirms[i]->partition == partition && engine->confirms[i]->confirm == CONFIRM_ASKED) {
@@ -31,7 +38,7 @@ static bool partition_has_confirms(const struct engine *engine, const struct par
 
 /* That the partition is held is written down before its first task begins, that a message runs alone before it does,
  * and that the partition is let go when it goes. */
-static bool partition_wants_claim(const struct partition *partition)
+static bool settle_wants_claim(const struct partition *partition)
 {
     if (!partition->takeover.is_held) {
         return partition->written.is_held;
@@ -40,27 +47,27 @@ static bool partition_wants_claim(const struct partition *partition)
 }
 
 /* Finished tasks for which the metadata has no room do not ask for a transaction: it would leave them out again. */
-static bool partition_wants_transaction(const struct engine *engine, const struct partition *partition)
+static bool settle_wants_partition(const struct engine *engine, const struct partition *partition)
 {
     return !partition->is_gone && partition->is_restored &&
-           (partition_has_confirms(engine, partition) || partition->finished_count > partition->left_out ||
-            partition_wants_claim(partition) || engine_offsets_are_due(engine, partition));
+           (settle_has_confirms(engine, partition) || partition->finished_count > partition->left_out ||
+            settle_wants_claim(partition) || settle_offsets_are_due(engine, partition));
 }
 
-bool engine_wants_transaction(const struct engine *engine)
+bool settle_is_wanted(const struct engine *engine)
 {
     if (clock_monotonic_ms() < engine->not_before_ms) {
         return false;
     }
     for (size_t i = 0; i < engine->partition_count; i++) {
-        if (partition_wants_transaction(engine, engine->partitions[i])) {
+        if (settle_wants_partition(engine, engine->partitions[i])) {
             return true;
         }
     }
     return false;
 }
 
-static void engine_move_confirms(struct engine *engine, const struct partition *partition, enum confirm_state from,
+static void settle_move_confirms(struct engine *engine, const struct partition *partition, enum confirm_state from,
                                  enum confirm_state to)
 {
     for (size_t i = 0; i < engine->confirm_count; i++) {
@@ -72,7 +79,7 @@ static void engine_move_confirms(struct engine *engine, const struct partition *
 }
 
 /* Queues the outputs of one chosen task. The local queue is larger than any batch; full means the broker is away. */
-static bool engine_send_task(struct engine *engine, struct task *task)
+static bool settle_send_task(struct engine *engine, struct task *task)
 {
     struct error err;
     for (const struct output *output = task->first_output; output != NULL; output = output->next) {
@@ -88,7 +95,7 @@ static bool engine_send_task(struct engine *engine, struct task *task)
     return true;
 }
 
-static bool engine_send_partition(struct engine *engine, struct partition *partition, size_t *most_tasks)
+static bool settle_send_partition(struct engine *engine, struct partition *partition, size_t *most_tasks)
 {
     AUTO(buffer) struct buffer metadata;
     buffer_init(&metadata, 4 * KAFKA_METADATA_MAXIMUM_BYTES);
@@ -105,13 +112,13 @@ static bool engine_send_partition(struct engine *engine, struct partition *parti
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
         if (entry->mark == LEDGER_CHOSEN) {
-            if (!engine_send_task(engine, entry->task)) {
+            if (!settle_send_task(engine, entry->task)) {
                 return false;
             }
             (*most_tasks)--;
         }
     }
-    engine_move_confirms(engine, partition, CONFIRM_ASKED, CONFIRM_SENT);
+    settle_move_confirms(engine, partition, CONFIRM_ASKED, CONFIRM_SENT);
     if (offset >= 0) {
         transaction_offset(engine->transaction, engine->consumer, partition->number, offset, metadata.ptr);
         partition->sending = offset;
@@ -121,25 +128,25 @@ static bool engine_send_partition(struct engine *engine, struct partition *parti
 }
 
 /* Queues what may be committed now. False: the local queue is full. */
-static bool engine_send(struct engine *engine)
+static bool settle_send(struct engine *engine)
 {
     size_t most_tasks = SEND_TASKS_MAXIMUM;
     for (size_t i = 0; i < engine->partition_count && most_tasks > 0; i++) {
         struct partition *partition = engine->partitions[i];
-        if (partition_wants_transaction(engine, partition) && !engine_send_partition(engine, partition, &most_tasks)) {
+        if (settle_wants_partition(engine, partition) && !settle_send_partition(engine, partition, &most_tasks)) {
             return false;
         }
     }
     return true;
 }
 
-static void engine_begin_transaction(struct engine *engine)
+static void settle_begin(struct engine *engine)
 {
     transaction_begin(engine->transaction);
     for (size_t i = 0; i < engine->partition_count; i++) {
         engine->partitions[i]->sending = -1;
     }
-    bool is_sent = engine_send(engine);
+    bool is_sent = settle_send(engine);
     if (!is_sent) {
         transaction_abort(engine->transaction);
         return;
@@ -149,7 +156,7 @@ static void engine_begin_transaction(struct engine *engine)
 }
 
 /* From the last one on, since the answered one leaves the list, and a worker may ask again at once. */
-static void engine_answer_confirms(struct engine *engine, enum confirm_state which)
+static void settle_answer_confirms(struct engine *engine, enum confirm_state which)
 {
     for (size_t i = engine->confirm_count; i-- > 0;) {
         if (i < engine->confirm_count && engine->confirms[i]->confirm == which) {
@@ -158,7 +165,7 @@ static void engine_answer_confirms(struct engine *engine, enum confirm_state whi
     }
 }
 
-static void partition_settle(struct engine *engine, struct partition *partition)
+static void settle_committed(struct engine *engine, struct partition *partition)
 {
     size_t settled = partition->sent_count;
     bool has_moved = partition->ledger.count > 0 && ledger_at(&partition->ledger, 0)->mark == LEDGER_CHOSEN;
@@ -180,7 +187,7 @@ static void partition_settle(struct engine *engine, struct partition *partition)
     takeover_survive(&partition->takeover, settled, has_moved);
 }
 
-static void partition_unsend(struct engine *engine, struct partition *partition)
+static void settle_aborted(struct engine *engine, struct partition *partition)
 {
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
@@ -192,21 +199,37 @@ static void partition_unsend(struct engine *engine, struct partition *partition)
             engine->finished_count++;
         }
     }
-    engine_move_confirms(engine, partition, CONFIRM_SENT, CONFIRM_ASKED);
+    settle_move_confirms(engine, partition, CONFIRM_SENT, CONFIRM_ASKED);
     ledger_unplan(&partition->ledger);
 }
 
-static void engine_end_transaction(struct engine *engine, bool is_committed)
+void settle_remove_partition(struct engine *engine, struct partition *partition)
+{
+    for (size_t i = 0; i < partition->ledger.count; i++) {
+        struct task *task = ledger_at(&partition->ledger, i)->task;
+        engine->output_bytes -= task != NULL ? task->output_bytes : 0;
+    }
+    engine->finished_count -= partition->finished_count;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        if (engine->partitions[i] == partition) {
+            engine->partitions[i] = engine->partitions[--engine->partition_count];
+            break;
+        }
+    }
+    partition_free(partition);
+}
+
+static void settle_end(struct engine *engine, bool is_committed)
 {
     for (size_t i = engine->partition_count; i-- > 0;) {
         struct partition *partition = engine->partitions[i];
         if (is_committed) {
-            partition_settle(engine, partition);
+            settle_committed(engine, partition);
         } else {
-            partition_unsend(engine, partition);
+            settle_aborted(engine, partition);
         }
         if (partition->is_gone) {
-            engine_remove_partition(engine, partition);
+            settle_remove_partition(engine, partition);
         }
     }
     if (is_committed) {
@@ -226,27 +249,27 @@ static void engine_end_transaction(struct engine *engine, bool is_committed)
               NULL);
 }
 
-bool engine_advance_transaction(struct engine *engine, struct error *err)
+bool settle_advance(struct engine *engine, struct error *err)
 {
     if (engine->confirm_count > 0 && clock_monotonic_ms() - engine->confirmed_at_ms < CONFIRM_FRESH_MS) {
-        engine_answer_confirms(engine, CONFIRM_ASKED);
+        settle_answer_confirms(engine, CONFIRM_ASKED);
     }
     enum transaction_state before = transaction_state(engine->transaction);
     if ((before == TRANSACTION_IDLE || before == TRANSACTION_COMMITTED || before == TRANSACTION_ABORTED) &&
-        engine_wants_transaction(engine)) {
-        engine_begin_transaction(engine);
+        settle_is_wanted(engine)) {
+        settle_begin(engine);
         before = transaction_state(engine->transaction);
     }
     enum transaction_state after = transaction_advance(engine->transaction);
     if (before == TRANSACTION_SENDING && after == TRANSACTION_COMMITTING) {
         /* The broker has accepted the offsets: when they were sent, this process was a member of the group. */
         engine->confirmed_at_ms = engine->sent_at_ms;
-        engine_answer_confirms(engine, CONFIRM_SENT);
+        settle_answer_confirms(engine, CONFIRM_SENT);
     }
     if (after == TRANSACTION_COMMITTED && before != TRANSACTION_COMMITTED) {
-        engine_end_transaction(engine, true);
+        settle_end(engine, true);
     } else if (after == TRANSACTION_ABORTED && before != TRANSACTION_ABORTED) {
-        engine_end_transaction(engine, false);
+        settle_end(engine, false);
     } else if (after == TRANSACTION_FENCED) {
         /* Another process with our name, unless we were cut off long enough for the broker to give us up: then it is
          * the other's turn, and coming back would only throw it out again. */

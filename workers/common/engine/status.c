@@ -4,6 +4,7 @@
 #include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
+#include "workers/common/engine/partition.h"
 
 #include <inttypes.h>
 

@@ -3,6 +3,18 @@
 #include "workers/common/base/auto.h"
 #include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
+#include "workers/common/engine/partition.h"
+#include "workers/common/kafka/consumer.h"
+
+struct loop *engine_loop(struct engine *engine)
+{
+    return engine->loop;
+}
+
+int engine_wake_fd(struct engine *engine)
+{
+    return engine->wake_fd;
+}
 
 const struct record *task_record(const struct task *task)
 {

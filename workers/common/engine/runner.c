@@ -6,7 +6,11 @@
 #include "workers/common/base/log.h"
 #include "workers/common/engine/admin.h"
 #include "workers/common/engine/engine.h"
+#include "workers/common/engine/group.h"
+#include "workers/common/engine/turn.h"
 #include "workers/common/http/signals.h"
+#include "workers/common/kafka/consumer.h"
+#include "workers/common/kafka/transaction.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -21,7 +25,7 @@ enum {
 };
 
 /* The loop has not turned for longer than anything in it may take. */
-static void worker_watchdog(int signal)
+static void runner_watchdog(int signal)
 {
     static const char text[] = "tagfleet: the worker's loop stands still; ending\n";
     (void)signal;
@@ -29,14 +33,14 @@ static void worker_watchdog(int signal)
     _exit(EXIT_TEMPORARY);
 }
 
-static void worker_woken(void *context)
+static void runner_woken(void *context)
 {
     uint64_t count;
     (void)!read(*(const int *)context, &count, sizeof(count));
 }
 
 /* The first asks for a drain, the second for the end. */
-static void worker_signalled(void *context, int signal)
+static void runner_signalled(void *context, int signal)
 {
     (void)signal;
     struct engine *engine = context;
@@ -48,7 +52,7 @@ static void worker_signalled(void *context, int signal)
 }
 
 /* One membership, from joining to its end. */
-static bool worker_session(struct engine *engine, const struct options *options, const char *id, bool is_static,
+static bool runner_session(struct engine *engine, const struct options *options, const char *id, bool is_static,
                            struct error *err)
 {
     struct consumer_settings settings = {
@@ -64,10 +68,10 @@ static bool worker_session(struct engine *engine, const struct options *options,
     engine->was_outside = false;
     engine->is_static = is_static;
     engine->counts.memberships++;
-    while (is_going && !engine_may_end(engine)) {
-        is_going = engine_turn(engine, err);
+    while (is_going && !turn_may_be_last(engine)) {
+        is_going = turn_take(engine, err);
     }
-    engine_drop_all(engine);
+    group_drop_all(engine);
     transaction_close(engine->transaction);
     engine->transaction = NULL;
     bool is_closed = consumer_close(engine->consumer, CLOSE_TIMEOUT_MS);
@@ -79,7 +83,7 @@ static bool worker_session(struct engine *engine, const struct options *options,
     return is_going;
 }
 
-static void worker_log_counts(const struct engine *engine, const char *message)
+static void runner_log_counts(const struct engine *engine, const char *message)
 {
     const struct engine_counts *counts = &engine->counts;
     log_event(LOG_INFO, message, "taken", log_number((long long)counts->taken), "settled",
@@ -89,14 +93,14 @@ static void worker_log_counts(const struct engine *engine, const char *message)
 }
 
 /* Joins again after a membership has ended, with growing pauses; gives up when it never gets anywhere. */
-static int worker_serve(struct engine *engine, const struct options *options, const char *id, bool is_static)
+static int runner_serve(struct engine *engine, const struct options *options, const char *id, bool is_static)
 {
     unsigned failures = 0;
     for (;;) {
         struct error err = {0};
         uint64_t commits_before = engine->counts.commits;
-        if (worker_session(engine, options, id, is_static, &err)) {
-            worker_log_counts(engine,
+        if (runner_session(engine, options, id, is_static, &err)) {
+            runner_log_counts(engine,
                               engine->given_back_count == 0 ? "drained" : "drain over: running tasks given back");
             return EXIT_OK;
         }
@@ -114,7 +118,7 @@ static int worker_serve(struct engine *engine, const struct options *options, co
     }
 }
 
-static void worker_read_options(struct engine *engine, const struct options *options)
+static void runner_read_options(struct engine *engine, const struct options *options)
 {
     const char *role = engine->worker->name;
     AUTO(text) char *tasks = text_format("%s.max_tasks", role);
@@ -132,7 +136,7 @@ static void worker_read_options(struct engine *engine, const struct options *opt
 int worker_run(const struct worker *worker, const struct options *options, const char *instance)
 {
     struct engine engine = {.worker = worker, .confirmed_at_ms = INT64_MIN / 2};
-    worker_read_options(&engine, options);
+    runner_read_options(&engine, options);
     char host[64] = "host";
     (void)gethostname(host, sizeof(host) - 1);
     AUTO(text)
@@ -141,17 +145,17 @@ int worker_run(const struct worker *worker, const struct options *options, const
     struct error err = {0};
     engine.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     engine.loop = loop_new(NULL);
-    struct signals *signals = signals_watch(engine.loop, worker_signalled, &engine);
-    loop_watch(engine.loop, engine.wake_fd, worker_woken, &engine.wake_fd);
-    http_set_gate(loop_http(engine.loop), engine_may_act, &engine);
-    (void)signal(SIGALRM, worker_watchdog);
+    struct signals *signals = signals_watch(engine.loop, runner_signalled, &engine);
+    loop_watch(engine.loop, engine.wake_fd, runner_woken, &engine.wake_fd);
+    http_set_gate(loop_http(engine.loop), turn_may_act, &engine);
+    (void)signal(SIGALRM, runner_watchdog);
     AUTO(text) char *admin = text_format("%s.admin", worker->name);
     struct listener *listener = NULL;
     int exit_code = EXIT_PERMANENT;
     if (!admin_open(&engine, options_text(options, admin), &listener, &err)) {
         log_event(LOG_ERROR, "cannot start", "reason", err.text, NULL);
     } else if (worker->start(&engine, options, &engine.state, &err)) {
-        exit_code = worker_serve(&engine, options, id, instance != NULL);
+        exit_code = runner_serve(&engine, options, id, instance != NULL);
         if (worker->stop != NULL) {
             worker->stop(engine.state);
         }
