@@ -40,7 +40,21 @@ static bool intake_admit(struct engine *engine, struct partition *partition, str
         record_free(record);
         return false;
     }
+    bool is_first = partition->next_offset == 0;
     partition->next_offset = record->offset + 1;
+    if (record->offset < partition->committed) {
+        /* librdkafka 2.0.2 begins at the start of the partition when the group changes while the committed offset is
+         * not known yet, because a dead worker's transaction still holds it. */
+        if (is_first) {
+            log_event(LOG_WARNING,
+                      "a partition is read from before its committed offset: what is settled is passed over",
+                      "partition", log_number(partition->number), "offset", log_number(record->offset), "committed",
+                      log_number(partition->committed), NULL);
+        }
+        record_free(record);
+        engine->counts.known++;
+        return true;
+    }
     engine->held_count++;
     engine->held_bytes += record_size_bytes(record);
     if (!partition_add(partition, engine, record)) {
