@@ -116,3 +116,34 @@ def test_one_key_with_100000_waiting_tasks_does_not_slow_the_others(make_trial):
     assert hogs < 20000, f"{hogs} tasks of the long queue were done before those of other keys"
     assert trial.metric(worker, "held") > 80000
     worker.kill()
+
+
+def test_with_a_full_map_the_oldest_task_holds_up_its_partition_and_a_restart_does_nothing_twice(make_trial):
+    trial = make_trial(partitions=1)
+    trial.order([("slow", "15000 0 1 done slow0")])
+    trial.order((key, f"0 0 1 done {name}") for number in range(1, 1500)
+                for key, name in (("slow", f"slow{number}"), (f"k{number}", f"quick{number}")))
+    worker = trial.start()
+    wait_for(lambda: trial.metric(worker, "partition_held_up") == 1, 30, "the full map")
+    wait_for(lambda: "the map of finished work is full" in worker.log(), 30, "the log line")
+    assert "the map of finished work is full" in trial.ask(worker, "/healthz")[1]
+    assert 3000 < trial.metric(worker, "partition_map_bytes") <= 4096
+    assert 500 < len(trial.outputs()) < 1500
+    worker.kill()
+    trial.start()
+    trial.wait_done(90)
+    outputs = trial.outputs()
+    assert len(outputs) == 2999 and all(numbers == ["1"] for numbers in outputs.values())
+
+
+def test_a_worker_whose_loop_stands_still_ends_by_itself(make_trial):
+    trial = make_trial(partitions=1)
+    stall = trial.directory / "stall"
+    worker = trial.start(f"trial.stall={stall}", "trial.stall_for=50s")
+    stall.touch()
+    trial.order([("k", "0 0 1 done t")])
+    wait_for(lambda: worker.process.poll() is not None, 45, "the end of the process")
+    assert worker.process.returncode == 111 and "stands still" in worker.log()
+    trial.start()
+    trial.wait_done()
+    assert trial.outputs() == {"t": ["1"]}

@@ -477,6 +477,30 @@ static void any_sequence_of_commits_and_restarts_does_each_message_once(void **s
     }
 }
 
+static void the_end_of_the_map_is_the_last_message_it_names(void **state)
+{
+    (void)state;
+    struct ledger ledger;
+    struct buffer metadata;
+    size_t left_out;
+    ledger_init(&ledger);
+    buffer_init(&metadata, 4096);
+    assert_int_equal(ledger_map_end(&ledger), -1);
+    assert_true(ledger_restore(&ledger, 10, "v1:5-7,20"));
+    assert_int_equal(ledger_map_end(&ledger), 30);
+    for (int64_t offset = 10; offset <= 40; offset++) {
+        (void)ledger_push(&ledger, offset, &ledger);
+    }
+    assert_int_equal(ledger_map_end(&ledger), 30);
+    ledger_find(&ledger, 35)->mark = LEDGER_CANDIDATE;
+    assert_int_equal(ledger_map_end(&ledger), 30);
+    assert_int_equal(ledger_plan(&ledger, 10, 4096, &metadata, &left_out), 10);
+    assert_string_equal(metadata.ptr, "v1:5-7,20,25");
+    assert_int_equal(ledger_map_end(&ledger), 35);
+    buffer_done(&metadata);
+    ledger_done(&ledger);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -492,6 +516,7 @@ int main(void)
         cmocka_unit_test(metadata_of_another_kind_is_refused_and_nothing_counts_as_settled),
         cmocka_unit_test(a_later_restore_replaces_the_earlier_one),
         cmocka_unit_test(any_sequence_of_commits_and_restarts_does_each_message_once),
+        cmocka_unit_test(the_end_of_the_map_is_the_last_message_it_names),
     };
     return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);
 }

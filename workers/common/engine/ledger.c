@@ -265,6 +265,19 @@ int64_t ledger_plan(struct ledger *ledger, size_t most_chosen, size_t metadata_m
     return base;
 }
 
+int64_t ledger_map_end(const struct ledger *ledger)
+{
+    if (ledger->restored_count > 0 && ledger->restored[2 * ledger->restored_count - 1] >= ledger->end) {
+        return ledger->restored[2 * ledger->restored_count - 1];
+    }
+    for (size_t i = ledger->count; i-- > 0;) {
+        if (entry_counts(ledger_at(ledger, i))) {
+            return ledger_at(ledger, i)->offset;
+        }
+    }
+    return -1;
+}
+
 void ledger_settle(struct ledger *ledger)
 {
     for (size_t i = 0; i < ledger->count; i++) {

@@ -67,6 +67,10 @@ int64_t ledger_commit_point(const struct ledger *ledger);
 int64_t ledger_plan(struct ledger *ledger, size_t most_chosen, size_t metadata_maximum, struct buffer *metadata,
                     size_t *ret_left_out);
 
+/* The last message that the planned map names, -1: none. What is finished before it closes a gap and needs no more
+ * room, or hardly any. */
+int64_t ledger_map_end(const struct ledger *ledger);
+
 /* The planned commit took place: chosen entries are settled and the settled head is forgotten. */
 void ledger_settle(struct ledger *ledger);
 

@@ -9,6 +9,7 @@ struct partition *partition_new(int32_t number)
     partition->committed = -1;
     partition->sending = -1;
     partition->told_offset = -1;
+    partition->map_end = -1;
     ledger_init(&partition->ledger);
     return partition;
 }
@@ -109,7 +110,7 @@ static struct task *partition_startable(const struct partition *partition, struc
     *ret_before = NULL;
     for (struct task *task = partition->first_ready; task != NULL; task = task->next_ready) {
         bool is_oldest = task->record.offset == ledger_at(&partition->ledger, 0)->offset;
-        bool makes_room = task->attempt > 0 || is_oldest;
+        bool makes_room = task->attempt > 0 || is_oldest || task->record.offset < partition->map_end;
         if ((partition->left_out == 0 || makes_room) && (!is_alone || is_oldest)) {
             return task;
         }

@@ -62,6 +62,7 @@ struct partition {
     struct task *trying;     /* the oldest, which runs or is about to run alone */
     int64_t told_offset;     /* of the oldest message when it was last logged that it holds up the rest, -1: not yet */
     size_t map_bytes;        /* of the last commit's map */
+    int64_t map_end;         /* the last message it names, while it is full; -1 */
     size_t left_out;         /* finished tasks that wait for room in the metadata; meanwhile nothing new starts */
     int64_t next_offset;     /* of the next message at the earliest */
     int64_t committed;       /* last committed offset, -1: not known */
@@ -82,8 +83,8 @@ bool partition_add(struct partition *partition, struct engine *engine, struct re
 /* Is it committed that the tasks which may start now have an owner? */
 bool partition_is_claimed(const struct partition *partition);
 
-/* Is there a task that may start? While the metadata is full, only those that have run before and the oldest one: they
- * make room, and new ones would need more of it. */
+/* Is there a task that may start? While the metadata is full, only those that have run before, the oldest one, and
+ * those in the gaps of the map: they make room, and others would need more of it. */
 bool partition_may_start(const struct partition *partition);
 /* Takes that task off the list; NULL when there is none. */
 struct task *partition_next_ready(struct partition *partition);

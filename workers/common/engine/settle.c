@@ -109,6 +109,7 @@ static bool settle_send_partition(struct engine *engine, struct partition *parti
                   "partition", log_number(partition->number), "offset", log_number(offset), NULL);
     }
     partition->left_out = left_out;
+    partition->map_end = left_out > 0 ? ledger_map_end(&partition->ledger) : -1;
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
         if (entry->mark == LEDGER_CHOSEN) {

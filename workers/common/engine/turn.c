@@ -26,7 +26,7 @@ enum {
     /* Counted from when the last heartbeat that was answered was sent; the rest is for a request to get out. */
     MEMBER_MAXIMUM_MS = KAFKA_SESSION_TIMEOUT_MS - 500,
     WATCH_MS = 1000,
-    WATCHDOG_S = 60,
+    WATCHDOG_S = 30,
 };
 
 bool turn_may_act(void *context)
