@@ -27,7 +27,8 @@ run_integration() { build integration ARGS="-q --durations=8"; }
 # The fleet's own processes under the address sanitizer, in the main job and where it is killed.
 run_integration_asan() {
   build MODE=asan build/asan/bin/tagfleet &&
-    TAGFLEET_BIN=$PWD/build/asan/bin/tagfleet build integration ARGS="-q -k '(main_job and 4.3.1 and moto) or (killed and 4.3.1)'"
+    LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks.txt:print_suppressions=0 \
+      TAGFLEET_BIN=$PWD/build/asan/bin/tagfleet build integration ARGS="-q -k '(main_job and 4.3.1 and moto) or (killed and 4.3.1)'"
 }
 run_faults() { build faults ARGS="-q --durations=4"; }
 run_demo() { tests/support/demo.sh; }
@@ -50,15 +51,24 @@ count() { # STAGE LOG
   esac
 }
 
+declare -A running began
+start() { # STAGE
+  began[$1]=$SECONDS
+  "run_$1" >"$log_folder/$1.log" 2>&1 </dev/null &
+  running[$1]=$!
+}
+
 for stage in "${stages[@]}"; do
   log=$log_folder/$stage.log
-  began=$SECONDS
+  [ -n "${running[$stage]:-}" ] || start "$stage"
+  # Both of these wait for sessions to end most of the time; they share no server.
+  [ "$stage" != integration ] || [[ " ${stages[*]} " != *" faults "* ]] || start faults
   code=0
-  "run_$stage" >"$log" 2>&1 </dev/null || code=$?
+  wait "${running[$stage]}" || code=$?
   read -r p f s <<<"$(count "$stage" "$log")"
   # A stage that ended badly without a test that says so is a failure all the same; so is one that tested nothing.
   if { [ "$code" != 0 ] && [ "$f" = 0 ]; } || [ $((p + f)) = 0 ]; then f=$((f + 1)); fi
-  printf '%-18s %4d passed %3d failed %3d skipped   %4d s\n' "$stage" "$p" "$f" "$s" $((SECONDS - began))
+  printf '%-18s %4d passed %3d failed %3d skipped   %4d s\n' "$stage" "$p" "$f" "$s" $((SECONDS - began[$stage]))
   case $stage in unit | integration) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
   [ "$f" = 0 ] || { echo "    the end of $log:"; tail -60 "$log" | sed 's/^/    | /'; }
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))

@@ -94,6 +94,9 @@ bool group_let_go(struct partition *partition)
     if (!partition_is_quiet(partition)) {
         return false;
     }
+    if (partition->trying != NULL) {
+        partition_end_trial(partition);
+    }
     partition->takeover.is_held = false;
     return !partition->written.is_held;
 }

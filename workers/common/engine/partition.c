@@ -103,6 +103,12 @@ bool partition_is_claimed(const struct partition *partition)
            (partition->trying == NULL || partition->written.alone == partition->takeover.alone);
 }
 
+void partition_end_trial(struct partition *partition)
+{
+    partition->trying = NULL;
+    partition->takeover.alone -= partition->takeover.alone > 0 ? 1 : 0;
+}
+
 /* The task before the next one that may start (NULL: it is the first), in *ret_before. */
 static struct task *partition_startable(const struct partition *partition, struct task **ret_before)
 {

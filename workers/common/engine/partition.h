@@ -83,6 +83,9 @@ bool partition_add(struct partition *partition, struct engine *engine, struct re
 /* Is it committed that the tasks which may start now have an owner? */
 bool partition_is_claimed(const struct partition *partition);
 
+/* The task that runs or was to run alone does so no more, and nobody vanished over it. */
+void partition_end_trial(struct partition *partition);
+
 /* Is there a task that may start? While the metadata is full, only those that have run before, the oldest one, and
  * those in the gaps of the map: they make room, and others would need more of it. */
 bool partition_may_start(const struct partition *partition);

@@ -42,7 +42,8 @@ static struct partition *start_lone(const struct engine *engine)
 {
     for (size_t i = 0; i < engine->partition_count; i++) {
         struct partition *partition = engine->partitions[i];
-        if (takeover_is_alone(&partition->takeover) && (partition->trying != NULL || partition_may_start(partition))) {
+        if (takeover_is_alone(&partition->takeover) && !partition->is_leaving && !partition->is_gone &&
+            (partition->trying != NULL || partition_may_start(partition))) {
             return partition;
         }
     }

@@ -75,8 +75,7 @@ static void task_end_trial(struct task *task)
 {
     struct partition *partition = task->partition;
     if (partition->trying == task) {
-        partition->trying = NULL;
-        partition->takeover.alone = 0;
+        partition_end_trial(partition);
     }
 }
 
@@ -183,8 +182,7 @@ bool task_stop(struct task *task)
 {
     struct engine *engine = task->engine;
     if (task->partition->trying == task) {
-        task->partition->trying = NULL;
-        task->partition->takeover.alone--;
+        partition_end_trial(task->partition);
     }
     if (task->timer != NULL) {
         loop_timer_cancel(engine->loop, task->timer);
