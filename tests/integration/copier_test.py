@@ -9,6 +9,7 @@ import pytest
 from tests.support.fleet import wait_for
 from tests.support.proxy import Proxy
 from tests.support.stores import MAIN
+from tests.support.trial import Trial
 
 COMMIT = "%040x" % 0xc0b1e5
 ERROR = "<Error><Code>{}</Code><Message>made up</Message><RequestId>r</RequestId></Error>"
@@ -67,6 +68,26 @@ def test_when_anything_fails_the_trigger_is_never_written(watched, versitygw):
     assert code == 1 and lines[0]["outcome"] == "failed" and "css/site.css" in lines[0]["reason"]
     assert "codebuild/artifacts" not in [one.key for one in proxy.copies()]
     assert versitygw.objects(f"source-artifact-{account}", account) == {}
+
+
+def test_health_names_the_job_that_holds_up_a_partition_and_what_went_wrong(watched, versitygw, new_account):
+    names = []
+    while len(names) < 4:
+        account = new_account()
+        names += [account] if zlib.crc32(account.encode()) % 6 == 0 else []
+
+    def fault(request):
+        return (503, ERROR.format("SlowDown")) if request.is_copy and names[0] in request.bucket else None
+    fleet, _, _ = watched(versitygw, fault, accounts=names, settings_of_copier=["copier.retry_for=12s", "copier.max_ahead=2"])
+    fleet.upload_build(f"held-{names[0]}", FILES)
+    fleet.deploy(COMMIT, f"held-{names[0]}")
+    copier = fleet.roles[-1]
+    status, text = wait_for(lambda: (lambda answer: answer[0] == 503 and "SlowDown" in answer[1] and answer)(Trial.ask(copier, "/healthz")),
+                            30, "bad health")
+    assert f"/{names[0]} " in text and f'key "{names[0]}"' in text, text
+    lines, _ = fleet.wait(COMMIT)
+    assert {line["account"]: line["outcome"] for line in lines[:-1]} == {one: "failed" if one == names[0] else "succeeded" for one in names}
+    wait_for(lambda: Trial.ask(copier, "/healthz")[0] == 200, 10, "good health")
 
 
 def test_an_account_in_backoff_holds_its_key_and_not_its_partition(watched, versitygw, new_account):
