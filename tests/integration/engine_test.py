@@ -36,11 +36,11 @@ def until_put_aside(trial, **more):
     return deaths, worker
 
 
-@pytest.mark.parametrize("verb, limit", [("abort", None), ("gobble", 700 << 20)])
-def test_a_message_that_kills_its_worker_is_put_aside_after_some_deaths_and_the_others_are_done_once(make_trial, verb, limit):
+@pytest.mark.parametrize("verb, limit, before", [("abort", None, 200), ("gobble", 700 << 20, 60)])
+def test_a_message_that_kills_its_worker_is_put_aside_after_some_deaths_and_the_others_are_done_once(make_trial, verb, limit, before):
     trial = make_trial()
     good = [(f"k{number % 20}", f"{number % 7} 0 2 done good{number}") for number in range(200)]
-    trial.order(good[:60] + [("k3", f"0 0 1 {verb} poison")] + good[60:])
+    trial.order(good[:before] + [("k3", f"0 0 1 {verb} poison")] + good[before:])
     deaths, worker = until_put_aside(trial, memory_bytes=limit)
     trial.wait_done()
     outputs = trial.outputs()
@@ -48,6 +48,12 @@ def test_a_message_that_kills_its_worker_is_put_aside_after_some_deaths_and_the_
     assert len(outputs.pop("poison")) == 1
     assert outputs == {f"good{number}": ["1", "2"] for number in range(200)}
     assert "put aside" in worker.log() and "vanished" in worker.log()
+    # The count was the poison's: what comes next is not suspected, whoever dies.
+    worker.kill()
+    trial.order([(f"k{number}", f"0 0 1 done later{number}") for number in range(30)])
+    trial.start(instance="one")
+    trial.wait_done()
+    assert all(numbers == ["1"] for one, numbers in trial.outputs().items() if one.startswith("later"))
 
 
 def test_workers_that_end_in_order_leave_no_suspicion(make_trial):

@@ -78,6 +78,12 @@ static void settle_move_confirms(struct engine *engine, const struct partition *
     }
 }
 
+/* The planned commit settles the oldest message. */
+static bool settle_moves(const struct partition *partition)
+{
+    return partition->ledger.count > 0 && ledger_at(&partition->ledger, 0)->mark == LEDGER_CHOSEN;
+}
+
 /* Queues the outputs of one chosen task. The local queue is larger than any batch; full means the broker is away. */
 static bool settle_send_task(struct engine *engine, struct task *task)
 {
@@ -103,7 +109,11 @@ static bool settle_send_partition(struct engine *engine, struct partition *parti
     int64_t offset = ledger_plan(&partition->ledger, *most_tasks, KAFKA_METADATA_MAXIMUM_BYTES - TAKEOVER_TEXT_MAXIMUM,
                                  &metadata, &left_out);
     partition->map_bytes = metadata.len;
-    takeover_write(&partition->takeover, &metadata);
+    partition->sending_takeover = partition->takeover;
+    if (settle_moves(partition)) {
+        partition->sending_takeover.alone = 0; /* it was counted for the message that this commit passes */
+    }
+    takeover_write(&partition->sending_takeover, &metadata);
     if (left_out > 0 && partition->left_out == 0) {
         log_event(LOG_WARNING, "the map of finished work is full: nothing new starts behind the oldest task",
                   "partition", log_number(partition->number), "offset", log_number(offset), NULL);
@@ -123,7 +133,6 @@ static bool settle_send_partition(struct engine *engine, struct partition *parti
     if (offset >= 0) {
         transaction_offset(engine->transaction, engine->consumer, partition->number, offset, metadata.ptr);
         partition->sending = offset;
-        partition->sending_takeover = partition->takeover;
     }
     return true;
 }
@@ -169,7 +178,7 @@ static void settle_answer_confirms(struct engine *engine, enum confirm_state whi
 static void settle_committed(struct engine *engine, struct partition *partition)
 {
     size_t settled = partition->sent_count;
-    bool has_moved = partition->ledger.count > 0 && ledger_at(&partition->ledger, 0)->mark == LEDGER_CHOSEN;
+    bool has_moved = settle_moves(partition);
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
         if (entry->mark == LEDGER_CHOSEN) {
