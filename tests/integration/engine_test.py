@@ -36,11 +36,12 @@ def until_put_aside(trial, **more):
     return deaths, worker
 
 
-@pytest.mark.parametrize("verb, limit, before", [("abort", None, 200), ("gobble", 700 << 20, 60)])
-def test_a_message_that_kills_its_worker_is_put_aside_after_some_deaths_and_the_others_are_done_once(make_trial, verb, limit, before):
+@pytest.mark.parametrize("verb, retries, limit, before", [("abort", 1, None, 200), ("gobble", 0, 700 << 20, 60)])
+def test_a_message_that_kills_its_worker_is_put_aside_after_some_deaths_and_the_others_are_done_once(
+        make_trial, verb, retries, limit, before):
     trial = make_trial()
     good = [(f"k{number % 20}", f"{number % 7} 0 2 done good{number}") for number in range(200)]
-    trial.order(good[:before] + [("k3", f"0 0 1 {verb} poison")] + good[before:])
+    trial.order(good[:before] + [("k3", f"0 {retries} 1 {verb} poison")] + good[before:])
     deaths, worker = until_put_aside(trial, memory_bytes=limit)
     trial.wait_done()
     outputs = trial.outputs()

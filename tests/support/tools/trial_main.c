@@ -1,8 +1,8 @@
 /*
  * Runs the worker of trial_worker.c as main.c runs the others, and makes trouble for it. trial.trace names a file that
  * gets a line "ATTEMPT PID NANOSECONDS VALUE" for each task taken. When the file that trial.stall names is there, it is
- * removed and the process stands still for trial.stall_for. The verb "abort" crashes the process, "gobble" takes all
- * the memory there is.
+ * removed and the process stands still for trial.stall_for. The verb "abort" crashes the process when the retries are
+ * used up, "gobble" takes all the memory there is.
  */
 #include "workers/common/base/command.h"
 #include "workers/common/base/log.h"
@@ -50,7 +50,9 @@ static void watched_take(void *loop, struct task *task)
     if (stall[0] != '\0' && unlink(stall) == 0) {
         usleep(1000 * (useconds_t)stall_ms);
     }
-    if (memmem(value.ptr, value.len, " abort ", 7) != NULL) {
+    char *rest;
+    (void)strtoul(value.ptr, &rest, 10);
+    if (strstr(value.ptr, " abort ") != NULL && task_attempt(task) > strtoul(rest, NULL, 10)) {
         abort();
     }
     while (gobbles) {

@@ -76,6 +76,7 @@ struct engine {
     bool must_end_now;
     size_t given_back_count; /* tasks that the end of a drain has cut off */
     int64_t turned_at_ms;
+    int64_t member_at_ms;  /* consumer_member_at_ms, when all that the group has said had been heard */
     int64_t watched_at_ms; /* the watchdog was told that the loop turns, the partitions were looked through */
     int64_t sent_at_ms;
     int64_t confirmed_at_ms;

@@ -165,8 +165,10 @@ static bool group_restore_partition(struct engine *engine, struct partition *par
     struct error err;
     int64_t offset;
     AUTO(text) char *metadata = NULL;
-    if (!consumer_committed(engine->consumer, partition->number, COMMITTED_TIMEOUT_MS, &offset, &metadata, &err)) {
-        log_event(LOG_DEBUG, "committed offset not known yet", "reason", err.text, NULL);
+    if (!consumer_committed(engine->consumer, partition->number, COMMITTED_TIMEOUT_MS, &offset, &metadata, &err) ||
+        !consumer_begin(engine->consumer, partition->number, offset, COMMITTED_TIMEOUT_MS, &err)) {
+        log_event(LOG_DEBUG, "partition not read yet", "partition", log_number(partition->number), "reason", err.text,
+                  NULL);
         return false;
     }
     group_read_metadata(partition, offset, metadata);

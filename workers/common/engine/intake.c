@@ -43,8 +43,7 @@ static bool intake_admit(struct engine *engine, struct partition *partition, str
     bool is_first = partition->next_offset == 0;
     partition->next_offset = record->offset + 1;
     if (record->offset < partition->committed) {
-        /* librdkafka 2.0.2 begins at the start of the partition when the group changes while the committed offset is
-         * not known yet, because a dead worker's transaction still holds it. */
+        /* Whatever made librdkafka begin there: what is settled is not done again. */
         if (is_first) {
             log_event(LOG_WARNING,
                       "a partition is read from before its committed offset: what is settled is passed over",
@@ -80,6 +79,8 @@ bool intake_poll(struct engine *engine, struct error *err)
         consumer_poll(engine->consumer, &event);
         switch (event.kind) {
         case CONSUMER_NOTHING:
+            /* Only now: nothing that says otherwise waits to be heard. */
+            engine->member_at_ms = consumer_member_at_ms(engine->consumer);
             return true;
         case CONSUMER_ASSIGNED:
             group_assigned(engine, &event);

@@ -33,8 +33,8 @@ bool turn_may_act(void *context)
 {
     const struct engine *engine = context;
     int64_t now_ms = clock_monotonic_ms();
-    return engine->consumer == NULL || (now_ms - engine->turned_at_ms <= STALL_MAXIMUM_MS &&
-                                        now_ms - consumer_member_at_ms(engine->consumer) <= MEMBER_MAXIMUM_MS);
+    return engine->consumer == NULL ||
+           (now_ms - engine->turned_at_ms <= STALL_MAXIMUM_MS && now_ms - engine->member_at_ms <= MEMBER_MAXIMUM_MS);
 }
 
 /* A process that was stopped or starved beyond its session has been replaced. */
@@ -119,11 +119,11 @@ bool turn_take(struct engine *engine, struct error *err)
     if (turn_has_stalled(engine, err)) {
         return false;
     }
-    turn_check_membership(engine);
-    turn_watch(engine);
     if (!intake_poll(engine, err)) {
         return false;
     }
+    turn_check_membership(engine);
+    turn_watch(engine);
     group_restore(engine);
     if (!intake_read(engine, err) || !start_tasks(engine, err) || !settle_advance(engine, err)) {
         return false;

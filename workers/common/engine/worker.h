@@ -116,5 +116,6 @@ void task_confirm(struct task *task, task_confirmed *confirmed);
          .help = "address of /healthz, /readyz and /metrics; port 0: any free one, which is logged; empty: none"},     \
     {                                                                                                                  \
         .name = role ".drain", .type = OPTION_DURATION, .initial = "5s", .minimum = 0, .maximum = 300000,              \
-        .help = "how long running tasks may go on when the process ends or a partition is wanted elsewhere"            \
+        .help = "how long running tasks may go on when the process ends or a partition is wanted elsewhere; beyond "   \
+                "7 s the other workers may have to wait"                                                               \
     }

@@ -24,7 +24,9 @@ struct consumer {
     rd_kafka_topic_partition_list_t *revoked; /* told, not yet released */
     int32_t *told;                            /* the array handed out with the event */
     bool was_assigned;                        /* once in its life */
-    _Atomic int64_t member_at_ms;             /* written by a thread of librdkafka */
+    /* Written by a thread of librdkafka. */
+    _Atomic int64_t member_at_ms;
+    _Atomic int64_t asked_at_ms; /* when the last heartbeat was sent */
 };
 
 static rd_kafka_resp_err_t consumer_answered(rd_kafka_t *handle, int socket, const char *broker, int32_t broker_id,
@@ -36,8 +38,17 @@ static rd_kafka_resp_err_t consumer_answered(rd_kafka_t *handle, int socket, con
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return RD_KAFKA_RESP_ERR_NO_ERROR;
     }
-    if (api == API_HEARTBEAT || api == API_SYNC_GROUP) {
-        consumer->member_at_ms = clock_monotonic_ms() - round_trip_us / 1000 - 1;
+    int64_t sent_at_ms = clock_monotonic_ms() - round_trip_us / 1000 - 1;
+    if (api == API_SYNC_GROUP) {
+        consumer->member_at_ms = sent_at_ms;
+    } else if (api == API_HEARTBEAT) {
+        /* What the broker has answered is not seen here. But librdkafka sends no heartbeat after one that was refused.
+         */
+        int64_t agreed_at_ms = consumer->asked_at_ms;
+        if (agreed_at_ms > consumer->member_at_ms) {
+            consumer->member_at_ms = agreed_at_ms;
+        }
+        consumer->asked_at_ms = sent_at_ms;
     }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -93,6 +104,10 @@ static void consumer_rebalance(rd_kafka_t *handle, rd_kafka_resp_err_t code,
         consumer->was_assigned = true;
         for (int i = 0; i < partitions->cnt; i++) {
             consumer_take_queue(consumer, partitions->elems[i].partition);
+            /* Until consumer_begin. Without an offset librdkafka 2.0.2 would ask for the committed one itself; when
+             * that fails, it reads from the beginning (a dead worker's transaction still holds the offset, and the
+             * group changes) or never begins (the coordinator moves). */
+            partitions->elems[i].offset = RD_KAFKA_OFFSET_END;
         }
         failure = rd_kafka_incremental_assign(handle, partitions);
     } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS && rd_kafka_assignment_lost(handle)) {
@@ -349,6 +364,19 @@ static rd_kafka_topic_partition_list_t *partition_list(const struct consumer *co
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, consumer->topic, partition);
     return list;
+}
+
+bool consumer_begin(struct consumer *consumer, int32_t partition, int64_t offset, int timeout_ms, struct error *err)
+{
+    rd_kafka_topic_partition_list_t *list = partition_list(consumer, partition);
+    list->elems[0].offset = offset >= 0 ? offset : RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_error_t *failure = rd_kafka_seek_partitions(consumer->handle, list, timeout_ms);
+    rd_kafka_resp_err_t code = failure != NULL ? rd_kafka_error_code(failure) : list->elems[0].err;
+    if (failure != NULL) {
+        rd_kafka_error_destroy(failure);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR || handle_error(err, code, "beginning to read");
 }
 
 bool consumer_committed(struct consumer *consumer, int32_t partition, int timeout_ms, int64_t *ret_offset,

@@ -57,13 +57,19 @@ void consumer_read(struct consumer *consumer, int32_t partition, struct consumer
 /* Answers CONSUMER_REVOKED; until then no partition of this member delivers anything. */
 void consumer_release(struct consumer *consumer);
 
+/* Begins to read an assigned partition at its committed offset (-1: from the beginning); until then it gives nothing
+ * that counts. Waits at most timeout_ms; to be tried again when it fails. */
+bool consumer_begin(struct consumer *consumer, int32_t partition, int64_t offset, int timeout_ms,
+                    struct error *err) MUST_CHECK;
+
 /* The committed offset (-1: none) and its metadata ("" : none; the caller frees it) of a partition. Waits at most
  * timeout_ms, also for the end of a transaction that is about to commit it. */
 bool consumer_committed(struct consumer *consumer, int32_t partition, int timeout_ms, int64_t *ret_offset,
                         char **ret_metadata, struct error *err) MUST_CHECK;
 
-/* When (clock_monotonic_ms) the last request was sent with which the broker agreed that this process is a member. The
- * broker counts the session from a later moment, so a session length after this one it may be over, and no earlier. */
+/* When (clock_monotonic_ms) the last request was sent with which the broker agreed that this process is a member: a
+ * SyncGroup, or a heartbeat that was followed by another. The broker counts the session from a later moment, so a
+ * session length after this one it may be over, and no earlier. May be set while a rebalance waits to be polled. */
 int64_t consumer_member_at_ms(const struct consumer *consumer);
 
 const char *consumer_topic(const struct consumer *consumer); /* full name */
