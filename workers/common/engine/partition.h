@@ -105,7 +105,10 @@ void task_forget_outputs(struct task *task);
 /* Tasks that are in memory. */
 size_t partition_task_count(const struct partition *partition);
 
+/* Nothing is under way, and what has finished is settled, or must wait for room in the map until the oldest task ends.
+ */
 static inline bool partition_is_quiet(const struct partition *partition)
 {
-    return partition->running_count == 0 && partition->finished_count == 0 && partition->sent_count == 0;
+    return partition->running_count == 0 && partition->finished_count <= partition->left_out &&
+           partition->sent_count == 0;
 }
