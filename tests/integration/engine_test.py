@@ -160,3 +160,32 @@ def test_a_worker_whose_loop_stands_still_ends_by_itself(make_trial):
     trial.start()
     trial.wait_done()
     assert trial.outputs() == {"t": ["1"]}
+
+
+def test_after_deaths_with_a_full_map_the_oldest_task_goes_on(make_trial):
+    """Tasks that are finished and have no room in the map do not use up the window of a careful owner."""
+    trial = make_trial(partitions=1)
+    trial.order([("slow", "20 400 1 done slow0")])
+    trial.order((key, f"0 0 1 done {name}") for number in range(1, 1500)
+                for key, name in (("slow", f"slow{number}"), (f"k{number}", f"quick{number}")))
+    for _ in range(3):
+        worker = trial.start(instance="one")
+        wait_for(lambda: trial.metric(worker, "partition_held_up") == 1 or trial.lag() == 0, 40, "the full map")
+        worker.kill()
+    trial.start(instance="one")
+    trial.wait_done(90)
+    outputs = trial.outputs()
+    assert len(outputs) == 2999 and all(numbers == ["1"] for numbers in outputs.values())
+
+
+def test_a_living_process_that_drops_everything_is_no_death(make_trial):
+    trial = make_trial(partitions=1)
+    stall = trial.directory / "stall"
+    worker = trial.start(f"trial.stall={stall}", "trial.stall_for=9s")
+    trial.order([("slow", "2000 0 1 done before"), ("slow", "5000 0 1 done slow")])
+    wait_for(lambda: trial.metric(worker, "running") == 1, 30, "the start")
+    stall.touch()
+    trial.order([("k", "0 0 1 done other")])
+    trial.wait_done()
+    assert "joining again" in worker.log() and "vanished" not in worker.log()
+    assert sorted(trial.outputs()) == ["before", "other", "slow"]

@@ -16,7 +16,7 @@ static bool add(struct partition *partition, int64_t offset, const char *key)
 /* Takes a task as the engine does; -1 when none may run. */
 static int64_t take(struct partition *partition, struct task **ret_task)
 {
-    struct task *task = partition_next_ready(partition);
+    struct task *task = partition_next_ready(partition, false);
     if (ret_task != NULL) {
         *ret_task = task;
     }
@@ -163,12 +163,12 @@ static void while_the_map_is_full_only_what_makes_room_may_start(void **state)
     assert_int_equal(take(partition, &tried), 2);
     tried->attempt = 1;
     partition->left_out = 1;
-    assert_false(partition_may_start(partition));
+    assert_false(partition_may_start(partition, false));
     assert_int_equal(take(partition, NULL), -1);
     partition_make_ready(tried);
-    assert_true(partition_may_start(partition));
+    assert_true(partition_may_start(partition, false));
     assert_int_equal(take(partition, NULL), 2);
-    assert_false(partition_may_start(partition));
+    assert_false(partition_may_start(partition, false));
     /* The oldest may start even if it never has: after a restart the map can be full at once. */
     ledger_at(&partition->ledger, 0)->mark = LEDGER_CHOSEN;
     ledger_at(&partition->ledger, 1)->mark = LEDGER_CHOSEN;
@@ -194,15 +194,48 @@ static void after_an_owner_has_vanished_fewer_tasks_are_under_way(void **state)
     partition->is_restored = true;
     partition->takeover = (struct takeover){.level = 3};
     (void)add(partition, 1, NULL);
-    assert_true(partition_may_start(partition));
+    (void)add(partition, 2, NULL);
+    assert_int_equal(take(partition, NULL), 1);
+    assert_true(partition_may_start(partition, false));
     partition->running_count = 1;
     partition->finished_count = 1;
     partition->sent_count = 1;
-    assert_true(partition_may_start(partition));
+    assert_true(partition_may_start(partition, false));
     partition->sent_count = 2;
-    assert_false(partition_may_start(partition));
+    assert_false(partition_may_start(partition, false));
+    /* Those that have no room in the map are no danger to anybody; the oldest always may. */
+    partition->finished_count = 2;
+    partition->sent_count = 1;
+    assert_false(partition_may_start(partition, false));
+    partition->left_out = 1;
+    partition->map_end = 9;
+    assert_true(partition_may_start(partition, false));
+    partition->left_out = 0;
+    partition_make_ready(ledger_at(&partition->ledger, 0)->task);
+    assert_true(partition_may_start(partition, false));
+    assert_int_equal(take(partition, NULL), 1);
+    assert_false(partition_may_start(partition, false));
     partition->takeover.level = 0;
-    assert_true(partition_may_start(partition));
+    assert_true(partition_may_start(partition, false));
+    partition_free(partition);
+}
+
+static void when_memory_is_tight_only_the_oldest_and_those_that_have_run_before_start(void **state)
+{
+    (void)state;
+    struct partition *partition = partition_new(0);
+    struct task *third;
+    partition->is_restored = true;
+    (void)add(partition, 1, NULL);
+    (void)add(partition, 2, NULL);
+    (void)add(partition, 3, NULL);
+    assert_true(partition_may_start(partition, true));
+    assert_int_equal(partition_next_ready(partition, true)->record.offset, 1);
+    assert_false(partition_may_start(partition, true));
+    third = ledger_at(&partition->ledger, 2)->task;
+    third->attempt = 1;
+    assert_ptr_equal(partition_next_ready(partition, true), third);
+    assert_int_equal(take(partition, NULL), 2);
     partition_free(partition);
 }
 
@@ -215,7 +248,7 @@ static void on_the_last_level_only_the_oldest_message_may_start(void **state)
     (void)add(partition, 1, "a");
     (void)add(partition, 2, "b");
     assert_int_equal(take(partition, NULL), 1);
-    assert_false(partition_may_start(partition));
+    assert_false(partition_may_start(partition, false));
     assert_int_equal(take(partition, NULL), -1);
     partition->takeover.level = 3;
     assert_int_equal(take(partition, NULL), 2);
@@ -342,6 +375,7 @@ int main(void)
         cmocka_unit_test(a_message_that_is_settled_already_makes_no_task),
         cmocka_unit_test(while_the_map_is_full_only_what_makes_room_may_start),
         cmocka_unit_test(after_an_owner_has_vanished_fewer_tasks_are_under_way),
+        cmocka_unit_test(when_memory_is_tight_only_the_oldest_and_those_that_have_run_before_start),
         cmocka_unit_test(on_the_last_level_only_the_oldest_message_may_start),
         cmocka_unit_test(what_runs_alone_begins_when_it_is_committed_that_it_does),
         cmocka_unit_test(a_partition_knows_the_bytes_of_its_messages),

@@ -83,6 +83,23 @@ static void care_goes_as_it_came_when_all_that_was_under_way_has_been_settled(vo
     assert_int_equal(takeover.level, 0);
 }
 
+static void care_also_goes_with_time(void **state)
+{
+    (void)state;
+    struct takeover takeover = {.is_held = true, .level = 2};
+    takeover_pass(&takeover, 5000);
+    takeover_pass(&takeover, 5000 + TAKEOVER_LEVEL_MS - 1);
+    assert_int_equal(takeover.level, 2);
+    takeover_pass(&takeover, 5000 + TAKEOVER_LEVEL_MS);
+    assert_int_equal(takeover.level, 1);
+    takeover_pass(&takeover, 5000 + 2 * TAKEOVER_LEVEL_MS - 1);
+    assert_int_equal(takeover.level, 1);
+    takeover_pass(&takeover, 5000 + 2 * TAKEOVER_LEVEL_MS);
+    assert_int_equal(takeover.level, 0);
+    takeover_pass(&takeover, 5000 + 9 * TAKEOVER_LEVEL_MS);
+    assert_int_equal(takeover.level, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -91,6 +108,7 @@ int main(void)
         cmocka_unit_test(an_owner_that_let_go_makes_nobody_careful),
         cmocka_unit_test(each_owner_that_vanished_leaves_fewer_tasks_under_way_down_to_one_alone),
         cmocka_unit_test(care_goes_as_it_came_when_all_that_was_under_way_has_been_settled),
+        cmocka_unit_test(care_also_goes_with_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@
  */
 #pragma once
 
+#include "workers/common/engine/takeover.h"
 #include "workers/common/engine/valve.h"
 #include "workers/common/engine/worker.h"
 
@@ -41,6 +42,13 @@ struct engine_counts {
     uint64_t memberships;
 };
 
+/* A partition that went while this process lived: what it had committed of its hold, should it come back. */
+struct parting {
+    int64_t committed; /* -1: nothing to remember */
+    struct takeover written;
+    unsigned alone; /* as it would have been written in the end */
+};
+
 struct engine {
     const struct worker *worker;
     void *state; /* the worker's */
@@ -50,6 +58,8 @@ struct engine {
     struct transaction *transaction;
     struct partition **partitions;
     size_t partition_count;
+    struct parting *partings; /* by number */
+    size_t parting_count;
     size_t held_count; /* tasks in memory, and the bytes of their messages: as of the last turn */
     size_t held_bytes;
     size_t running_count;

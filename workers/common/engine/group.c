@@ -37,10 +37,40 @@ size_t group_stop(struct partition *partition)
     return stopped;
 }
 
+/* The group may give the partition back before anybody else has had it; that this process dropped it is no death. */
+static void group_remember(struct engine *engine, const struct partition *partition)
+{
+    size_t number = (size_t)partition->number;
+    if (number >= engine->parting_count) {
+        engine->partings = memory_resized(engine->partings, (number + 1) * sizeof(*engine->partings));
+        for (size_t i = engine->parting_count; i <= number; i++) {
+            engine->partings[i].committed = -1;
+        }
+        engine->parting_count = number + 1;
+    }
+    engine->partings[number] = (struct parting){
+        .committed = partition->written.is_held ? partition->committed : -1,
+        .written = partition->written,
+        .alone = partition->takeover.alone,
+    };
+}
+
+static bool group_was_here_last(const struct engine *engine, const struct partition *partition, int64_t offset)
+{
+    size_t number = (size_t)partition->number;
+    if (number >= engine->parting_count) {
+        return false;
+    }
+    const struct parting *parting = &engine->partings[number];
+    return parting->committed >= 0 && parting->committed == offset &&
+           parting->written.level == partition->takeover.level && parting->written.alone == partition->takeover.alone;
+}
+
 /* The partition belongs to somebody else. What the transaction under way holds of it stays until that has ended. */
 static void group_drop(struct engine *engine, struct partition *partition)
 {
     (void)group_stop(partition);
+    group_remember(engine, partition);
     if (engine->worker->revoked != NULL) {
         engine->worker->revoked(engine->state, partition->number);
     }
@@ -137,12 +167,16 @@ void group_advance_revocation(struct engine *engine)
     consumer_release(engine->consumer);
 }
 
-static void group_read_metadata(struct partition *partition, int64_t offset, char *metadata)
+static void group_read_metadata(const struct engine *engine, struct partition *partition, int64_t offset,
+                                char *metadata)
 {
     char *behind_map = strchr(metadata, ';');
     struct takeover *takeover = &partition->takeover;
     *takeover = takeover_read(behind_map);
-    if (takeover->is_held) {
+    if (takeover->is_held && group_was_here_last(engine, partition, offset)) {
+        takeover->is_held = false;
+        takeover->alone = engine->partings[partition->number].alone;
+    } else if (takeover->is_held) {
         log_event(LOG_INFO, "the last owner of the partition has vanished", "partition", log_number(partition->number),
                   "offset", log_number(offset), "level", log_number(takeover->level), "alone",
                   log_number(takeover->alone), NULL);
@@ -171,7 +205,7 @@ static bool group_restore_partition(struct engine *engine, struct partition *par
                   NULL);
         return false;
     }
-    group_read_metadata(partition, offset, metadata);
+    group_read_metadata(engine, partition, offset, metadata);
     /* Only now is it sure that what the predecessor was committing has been committed. */
     if (engine->worker->assigned != NULL) {
         engine->worker->assigned(engine->state, partition->number);

@@ -109,15 +109,29 @@ void partition_end_trial(struct partition *partition)
     partition->takeover.alone -= partition->takeover.alone > 0 ? 1 : 0;
 }
 
-/* The task before the next one that may start (NULL: it is the first), in *ret_before. */
-static struct task *partition_startable(const struct partition *partition, struct task **ret_before)
+static bool partition_allows(const struct partition *partition, const struct task *task, bool is_tight)
 {
-    bool is_alone = takeover_is_alone(&partition->takeover);
+    size_t waits_for_room =
+        partition->left_out < partition->finished_count ? partition->left_out : partition->finished_count;
+    size_t begun = partition->running_count + partition->sent_count + partition->finished_count - waits_for_room;
+    if (task->record.offset == ledger_at(&partition->ledger, 0)->offset) {
+        return true;
+    }
+    if (takeover_is_alone(&partition->takeover) || begun >= takeover_window(&partition->takeover)) {
+        return false;
+    }
+    if (is_tight) {
+        return task->attempt > 0;
+    }
+    return partition->left_out == 0 || task->attempt > 0 || task->record.offset < partition->map_end;
+}
+
+/* The task before the next one that may start (NULL: it is the first), in *ret_before. */
+static struct task *partition_startable(const struct partition *partition, bool is_tight, struct task **ret_before)
+{
     *ret_before = NULL;
     for (struct task *task = partition->first_ready; task != NULL; task = task->next_ready) {
-        bool is_oldest = task->record.offset == ledger_at(&partition->ledger, 0)->offset;
-        bool makes_room = task->attempt > 0 || is_oldest || task->record.offset < partition->map_end;
-        if ((partition->left_out == 0 || makes_room) && (!is_alone || is_oldest)) {
+        if (partition_allows(partition, task, is_tight)) {
             return task;
         }
         *ret_before = task;
@@ -125,18 +139,17 @@ static struct task *partition_startable(const struct partition *partition, struc
     return NULL;
 }
 
-bool partition_may_start(const struct partition *partition)
+bool partition_may_start(const struct partition *partition, bool is_tight)
 {
     struct task *before;
-    size_t begun = partition->running_count + partition->finished_count + partition->sent_count;
     return partition->is_restored && !partition->is_leaving && !partition->is_gone &&
-           begun < takeover_window(&partition->takeover) && partition_startable(partition, &before) != NULL;
+           partition_startable(partition, is_tight, &before) != NULL;
 }
 
-struct task *partition_next_ready(struct partition *partition)
+struct task *partition_next_ready(struct partition *partition, bool is_tight)
 {
     struct task *before;
-    struct task *task = partition_startable(partition, &before);
+    struct task *task = partition_startable(partition, is_tight, &before);
     if (task == NULL) {
         return NULL;
     }

@@ -86,11 +86,13 @@ bool partition_is_claimed(const struct partition *partition);
 /* The task that runs or was to run alone does so no more, and nobody vanished over it. */
 void partition_end_trial(struct partition *partition);
 
-/* Is there a task that may start? While the metadata is full, only those that have run before, the oldest one, and
- * those in the gaps of the map: they make room, and others would need more of it. */
-bool partition_may_start(const struct partition *partition);
+/* Is there a task that may start? The oldest always may, since all others wait for it in the end. Careful after an
+ * owner has vanished, only so many others (takeover.h). While the metadata is full, only those that have run before and
+ * those in the gaps of the map: they make room, and others would need more of it. is_tight: what is finished takes too
+ * much memory, so only those that have run before. */
+bool partition_may_start(const struct partition *partition, bool is_tight);
 /* Takes that task off the list; NULL when there is none. */
-struct task *partition_next_ready(struct partition *partition);
+struct task *partition_next_ready(struct partition *partition, bool is_tight);
 
 /* Puts a waiting task that may run onto the list. */
 void partition_make_ready(struct task *task);

@@ -165,6 +165,7 @@ int worker_run(const struct worker *worker, const struct options *options, const
     }
     listener_close(listener);
     free((void *)engine.partitions);
+    free(engine.partings);
     free((void *)engine.confirms);
     signals_unwatch(signals);
     loop_free(engine.loop);

@@ -43,7 +43,7 @@ static bool settle_wants_claim(const struct partition *partition)
     if (!partition->takeover.is_held) {
         return partition->written.is_held;
     }
-    return (partition_may_start(partition) || partition->trying != NULL) && !partition_is_claimed(partition);
+    return (partition_may_start(partition, false) || partition->trying != NULL) && !partition_is_claimed(partition);
 }
 
 /* Finished tasks for which the metadata has no room do not ask for a transaction: it would leave them out again. */
@@ -101,6 +101,16 @@ static bool settle_send_task(struct engine *engine, struct task *task)
     return true;
 }
 
+static void settle_note_full_map(struct partition *partition, int64_t offset, size_t left_out)
+{
+    if (left_out > 0 && partition->left_out == 0) {
+        log_event(LOG_WARNING, "the map of finished work is full: nothing new starts behind the oldest task",
+                  "partition", log_number(partition->number), "offset", log_number(offset), NULL);
+    }
+    partition->left_out = left_out;
+    partition->map_end = left_out > 0 ? ledger_map_end(&partition->ledger) : -1;
+}
+
 static bool settle_send_partition(struct engine *engine, struct partition *partition, size_t *most_tasks)
 {
     AUTO(buffer) struct buffer metadata;
@@ -114,12 +124,9 @@ static bool settle_send_partition(struct engine *engine, struct partition *parti
         partition->sending_takeover.alone = 0; /* it was counted for the message that this commit passes */
     }
     takeover_write(&partition->sending_takeover, &metadata);
-    if (left_out > 0 && partition->left_out == 0) {
-        log_event(LOG_WARNING, "the map of finished work is full: nothing new starts behind the oldest task",
-                  "partition", log_number(partition->number), "offset", log_number(offset), NULL);
+    if (*most_tasks > 0) {
+        settle_note_full_map(partition, offset, left_out);
     }
-    partition->left_out = left_out;
-    partition->map_end = left_out > 0 ? ledger_map_end(&partition->ledger) : -1;
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
         if (entry->mark == LEDGER_CHOSEN) {
@@ -137,12 +144,14 @@ static bool settle_send_partition(struct engine *engine, struct partition *parti
     return true;
 }
 
-/* Queues what may be committed now. False: the local queue is full. */
+/* Queues what may be committed now. False: the local queue is full. Each time another partition is the first, and
+ * claims and confirmations go along even when there is no place for more tasks. */
 static bool settle_send(struct engine *engine)
 {
     size_t most_tasks = SEND_TASKS_MAXIMUM;
-    for (size_t i = 0; i < engine->partition_count && most_tasks > 0; i++) {
-        struct partition *partition = engine->partitions[i];
+    size_t first = engine->partition_count > 0 ? engine->counts.commits % engine->partition_count : 0;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        struct partition *partition = engine->partitions[(first + i) % engine->partition_count];
         if (settle_wants_partition(engine, partition) && !settle_send_partition(engine, partition, &most_tasks)) {
             return false;
         }

@@ -29,12 +29,21 @@ static void start_take(struct engine *engine, struct task *task)
     engine->worker->take(engine->state, task);
 }
 
-/* Outputs that are not committed yet are bounded, too: what is finished must get out first. */
 static bool start_is_allowed(const struct engine *engine)
 {
     return !engine->is_draining && !engine->is_outside && !engine->valve.is_closed &&
-           engine->running_count < engine->max_running && engine->finished_count < FINISHED_MAXIMUM &&
-           engine->output_bytes < OUTPUT_BYTES_MAXIMUM;
+           engine->running_count < engine->max_running;
+}
+
+/* What is not committed yet is bounded, too: it must get out first, and what has no room in a map only does when the
+ * oldest task of its partition ends. */
+static bool start_is_tight(const struct engine *engine)
+{
+    size_t left_out = 0;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        left_out += engine->partitions[i]->left_out;
+    }
+    return engine->finished_count >= FINISHED_MAXIMUM + left_out || engine->output_bytes >= OUTPUT_BYTES_MAXIMUM;
 }
 
 /* The partition whose oldest message is to run with nothing beside it, if there is one. */
@@ -43,21 +52,33 @@ static struct partition *start_lone(const struct engine *engine)
     for (size_t i = 0; i < engine->partition_count; i++) {
         struct partition *partition = engine->partitions[i];
         if (takeover_is_alone(&partition->takeover) && !partition->is_leaving && !partition->is_gone &&
-            (partition->trying != NULL || partition_may_start(partition))) {
+            (partition->trying != NULL || partition_may_start(partition, false))) {
             return partition;
         }
     }
     return NULL;
 }
 
-/* One step towards running the oldest message alone: nothing else runs, that it begins is committed, it begins. */
+/* Nothing is under way that would be blamed or lost with a message that kills the process. */
+static bool start_is_quiet(const struct engine *engine)
+{
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        if (!partition_is_quiet(engine->partitions[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One step towards running the oldest message alone: nothing else is under way, that it begins is committed, it begins.
+ */
 static void start_alone(struct engine *engine, struct partition *partition)
 {
-    if (engine->running_count > 0) {
+    if (!start_is_quiet(engine)) {
         return;
     }
     if (partition->trying == NULL) {
-        struct task *task = partition_next_ready(partition);
+        struct task *task = partition_next_ready(partition, false);
         if (partition->takeover.alone >= TAKEOVER_ALONE_MAXIMUM) {
             AUTO(text)
             char *reason =
@@ -85,9 +106,9 @@ static bool start_is_ready(struct engine *engine, bool *has_asked, struct error 
     return !engine->is_awaiting_ready;
 }
 
-static bool start_may_start(const struct partition *partition)
+static bool start_may_start(const struct partition *partition, bool is_tight)
 {
-    return partition_may_start(partition) && partition_is_claimed(partition);
+    return partition_may_start(partition, is_tight) && partition_is_claimed(partition);
 }
 
 bool start_tasks(struct engine *engine, struct error *err)
@@ -105,19 +126,20 @@ bool start_tasks(struct engine *engine, struct error *err)
     }
     /* One of each partition in turn, so that a long queue in one does not keep the others waiting. */
     for (bool is_progress = true; is_progress && started < TAKE_BATCH;) {
+        bool is_tight = start_is_tight(engine);
         is_progress = false;
         for (size_t i = 0; i < engine->partition_count && start_is_allowed(engine); i++) {
             struct partition *partition = engine->partitions[i];
             if (clock_monotonic_ms() >= until_ms) {
                 return true;
             }
-            if (!start_may_start(partition)) {
+            if (!start_may_start(partition, is_tight)) {
                 continue;
             }
             if (!start_is_ready(engine, &has_asked, err)) {
                 return err->action != ERROR_FATAL;
             }
-            start_take(engine, partition_next_ready(partition));
+            start_take(engine, partition_next_ready(partition, is_tight));
             started++;
             is_progress = true;
         }
@@ -130,8 +152,9 @@ bool start_has_something(const struct engine *engine)
     if (!start_is_allowed(engine) || start_lone(engine) != NULL) {
         return false;
     }
+    bool is_tight = start_is_tight(engine);
     for (size_t i = 0; i < engine->partition_count; i++) {
-        if (start_may_start(engine->partitions[i])) {
+        if (start_may_start(engine->partitions[i], is_tight)) {
             return true;
         }
     }

@@ -61,6 +61,13 @@ void takeover_claim(struct takeover *takeover)
     takeover->survived = 0;
 }
 
+static void takeover_relax(struct takeover *takeover)
+{
+    takeover->survived = 0;
+    takeover->since_ms = 0;
+    takeover->level--;
+}
+
 void takeover_survive(struct takeover *takeover, size_t settled, bool has_moved)
 {
     if (has_moved) {
@@ -68,7 +75,17 @@ void takeover_survive(struct takeover *takeover, size_t settled, bool has_moved)
     }
     takeover->survived += settled;
     if (takeover->level > 0 && takeover->survived >= windows[takeover->level - 1]) {
-        takeover->survived = 0;
-        takeover->level--;
+        takeover_relax(takeover);
+    }
+}
+
+void takeover_pass(struct takeover *takeover, int64_t now_ms)
+{
+    if (takeover->since_ms == 0) {
+        takeover->since_ms = now_ms;
+    }
+    if (takeover->level > 0 && now_ms - takeover->since_ms >= TAKEOVER_LEVEL_MS) {
+        takeover_relax(takeover);
+        takeover->since_ms = now_ms;
     }
 }

@@ -16,17 +16,21 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
+    TAKEOVER_LEVEL_MS =
+        3600000, /* a level is also left after an hour without a death, for partitions with little to do */
     TAKEOVER_ALONE_MAXIMUM = 3, /* begun alone this often and never finished: it is the message */
     TAKEOVER_TEXT_MAXIMUM = 32, /* bytes */
 };
 
 struct takeover {
     bool is_held;
-    unsigned level;  /* 0: nothing to be careful about */
-    unsigned alone;  /* how often the oldest message has been begun alone */
-    size_t survived; /* tasks that have been settled at this level; not written */
+    unsigned level;   /* 0: nothing to be careful about */
+    unsigned alone;   /* how often the oldest message has been begun alone */
+    size_t survived;  /* tasks that have been settled at this level; not written */
+    int64_t since_ms; /* when the level was first seen, 0: not yet; not written */
 };
 
 /* From the part of the metadata that begins with the first ';'; NULL: there is none. What cannot be read is ignored: it
@@ -42,6 +46,9 @@ size_t takeover_window(const struct takeover *takeover);
 
 /* Only the oldest message may run, and nothing beside it. */
 bool takeover_is_alone(const struct takeover *takeover);
+
+/* A moment of the monotonic clock has been reached; the first one begins the hour. */
+void takeover_pass(struct takeover *takeover, int64_t now_ms);
 
 /* Tasks were settled; has_moved: the oldest message was among them. */
 void takeover_survive(struct takeover *takeover, size_t settled, bool has_moved);

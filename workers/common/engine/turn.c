@@ -66,6 +66,9 @@ static void turn_watch(struct engine *engine)
     }
     engine->watched_at_ms = engine->turned_at_ms;
     (void)alarm(WATCHDOG_S);
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        takeover_pass(&engine->partitions[i]->takeover, engine->turned_at_ms);
+    }
     status_log_held_up(engine);
 }
 
