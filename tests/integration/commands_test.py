@@ -232,3 +232,9 @@ def test_the_environment_stands_over_the_file_and_set_over_both(tmp_path):
     assert bucket(env={"TAGFLEET_AWS_MAIN_ACCOUNT": "555555555555"}) == "cicd-source-artifact-555555555555"
     both = bucket("--set", "aws.main_account=666666666666", env={"TAGFLEET_AWS_MAIN_ACCOUNT": "555555555555"})
     assert both == "cicd-source-artifact-666666666666"
+
+
+def test_a_role_with_a_property_that_librdkafka_does_not_know_ends_for_good_and_says_which(broker, make_fleet):
+    fleet = make_fleet(broker)
+    done = fleet.run("resolver", "--set", "kafka.properties=no_such_property=1", timeout=30)
+    assert done.returncode == 100 and "no_such_property" in done.stderr, done.stderr

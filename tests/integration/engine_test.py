@@ -64,7 +64,7 @@ def test_workers_that_end_in_order_leave_no_suspicion(make_trial):
         worker = trial.start("trial.drain=100ms")
         wait_for(lambda: trial.metric(worker, "running") == 1, 30, "the slow task's start")
         assert worker.stop() == 0
-        assert "running tasks given back" in worker.log()
+        assert "unfinished work is given back" in worker.log()
     worker = trial.start()
     trial.wait_done()
     assert "vanished" not in "".join(one.log() for one in trial.workers)

@@ -74,6 +74,8 @@ struct engine {
     size_t max_running;
     size_t max_ahead;
     int64_t drain_ms;
+    bool is_open;      /* the configuration was good enough to open both ends */
+    bool has_leftover; /* a consumer that would not close */
     bool has_joined;
     bool is_awaiting_ready;
     bool is_outside;  /* the broker has not said for a session's length that this process is a member */
@@ -84,6 +86,7 @@ struct engine {
     bool is_draining;
     int64_t drain_deadline_ms;
     bool must_end_now;
+    bool has_let_go;         /* nothing was under way any more, and no partition is held */
     size_t given_back_count; /* tasks that the end of a drain has cut off */
     int64_t turned_at_ms;
     int64_t member_at_ms;  /* consumer_member_at_ms, when all that the group has said had been heard */

@@ -61,8 +61,9 @@ static bool runner_session(struct engine *engine, const struct options *options,
         .static_instance = is_static ? id : NULL,
         .wake_fd = engine->wake_fd,
     };
-    bool is_going = transaction_open(options, id, engine->wake_fd, &engine->transaction, err) &&
-                    consumer_open(options, &settings, &engine->consumer, err);
+    engine->is_open = transaction_open(options, id, engine->wake_fd, &engine->transaction, err) &&
+                      consumer_open(options, &settings, &engine->consumer, err);
+    bool is_going = engine->is_open;
     engine->turned_at_ms = clock_monotonic_ms();
     engine->has_joined = false;
     engine->was_outside = false;
@@ -77,6 +78,7 @@ static bool runner_session(struct engine *engine, const struct options *options,
     bool is_closed = consumer_close(engine->consumer, CLOSE_TIMEOUT_MS);
     engine->consumer = NULL;
     (void)alarm(0);
+    engine->has_leftover = !is_closed;
     if (!is_closed && !is_going) {
         return error_set(err, ERROR_FATAL, "a member of the group does not end: this process must");
     }
@@ -100,13 +102,13 @@ static int runner_serve(struct engine *engine, const struct options *options, co
         struct error err = {0};
         uint64_t commits_before = engine->counts.commits;
         if (runner_session(engine, options, id, is_static, &err)) {
-            runner_log_counts(engine,
-                              engine->given_back_count == 0 ? "drained" : "drain over: running tasks given back");
+            bool is_complete = engine->has_let_go && engine->given_back_count == 0;
+            runner_log_counts(engine, is_complete ? "drained" : "drain over: unfinished work is given back");
             return EXIT_OK;
         }
         if (err.action == ERROR_FATAL) {
             log_event(LOG_ERROR, "cannot go on", "reason", err.text, NULL);
-            return EXIT_TEMPORARY;
+            return engine->is_open ? EXIT_TEMPORARY : EXIT_PERMANENT;
         }
         failures = engine->counts.commits > commits_before ? 1 : failures + 1;
         if (failures > REJOIN_MAXIMUM_ATTEMPTS || engine->is_draining) {
@@ -170,5 +172,8 @@ int worker_run(const struct worker *worker, const struct options *options, const
     signals_unwatch(signals);
     loop_free(engine.loop);
     close(engine.wake_fd);
+    if (engine.has_leftover) {
+        _exit(exit_code); /* a thread that hangs in librdkafka would meet the libraries' destructors */
+    }
     return exit_code;
 }

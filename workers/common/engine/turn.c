@@ -149,5 +149,6 @@ bool turn_may_be_last(struct engine *engine)
         }
         has_let_go = group_let_go(partition) && has_let_go;
     }
+    engine->has_let_go = has_let_go;
     return engine->must_end_now || has_let_go || over_ms >= GROUP_LEAVE_MS;
 }

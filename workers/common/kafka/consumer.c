@@ -78,7 +78,9 @@ static void consumer_take_queue(struct consumer *consumer, int32_t partition)
     if (consumer->partition_queues[position] == NULL) {
         rd_kafka_queue_t *queue = rd_kafka_queue_get_partition(consumer->handle, consumer->topic, partition);
         rd_kafka_queue_forward(queue, NULL);
-        rd_kafka_queue_io_event_enable(queue, consumer->wake_fd, &one, sizeof(one));
+        if (consumer->wake_fd >= 0) {
+            rd_kafka_queue_io_event_enable(queue, consumer->wake_fd, &one, sizeof(one));
+        }
         consumer->partition_queues[position] = queue;
     }
 }
@@ -244,6 +246,7 @@ static void *consumer_end(void *context)
 {
     struct consumer *consumer = context;
     if (consumer->queue != NULL) {
+        consumer->wake_fd = -1;
         rd_kafka_queue_io_event_enable(consumer->queue, -1, NULL, 0);
         for (size_t i = 0; i < consumer->partition_queue_count; i++) {
             consumer_drop_queue(consumer, (int32_t)i);
