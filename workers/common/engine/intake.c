@@ -7,6 +7,7 @@
 #include "workers/common/kafka/consumer.h"
 
 enum {
+    BEGIN_TIMEOUT_MS = 300,
     READ_BATCH = 5000,   /* messages admitted per turn */
     READY_WANTED = 4000, /* tasks that could start: no more is read ahead */
     RECORD_BYTES_MAXIMUM = 256 * 1024 * 1024,
@@ -31,29 +32,37 @@ bool intake_may_read(const struct engine *engine, const struct partition *partit
            partition->ledger.count < engine->max_ahead && intake_has_room(engine, partition);
 }
 
+/* What is settled is not done again, wherever librdkafka has begun to read (consumer_begin). */
+static void intake_pass_over(struct engine *engine, struct partition *partition, struct record *record)
+{
+    struct error err;
+    if (!partition->is_begun_again) {
+        partition->is_begun_again = true;
+        log_event(LOG_INFO, "a partition was read from before its committed offset", "partition",
+                  log_number(partition->number), "offset", log_number(record->offset), "committed",
+                  log_number(partition->committed), NULL);
+        if (!consumer_begin(engine->consumer, partition->number, partition->committed, BEGIN_TIMEOUT_MS, &err)) {
+            log_event(LOG_DEBUG, "it is read through", "reason", err.text, NULL);
+        }
+    }
+    engine->counts.known++;
+    record_free(record);
+}
+
 /* Offsets only grow, unless the log itself has changed under us: an unclean election, a topic made anew. */
 static bool intake_admit(struct engine *engine, struct partition *partition, struct record *record, struct error *err)
 {
+    if (record->offset < partition->committed) {
+        intake_pass_over(engine, partition, record);
+        return true;
+    }
     if (record->offset < partition->next_offset) {
         error_set(err, ERROR_RETRY, "partition %d went back from offset %lld to %lld", partition->number,
                   (long long)partition->next_offset, (long long)record->offset);
         record_free(record);
         return false;
     }
-    bool is_first = partition->next_offset == 0;
     partition->next_offset = record->offset + 1;
-    if (record->offset < partition->committed) {
-        /* Whatever made librdkafka begin there: what is settled is not done again. */
-        if (is_first) {
-            log_event(LOG_WARNING,
-                      "a partition is read from before its committed offset: what is settled is passed over",
-                      "partition", log_number(partition->number), "offset", log_number(record->offset), "committed",
-                      log_number(partition->committed), NULL);
-        }
-        record_free(record);
-        engine->counts.known++;
-        return true;
-    }
     engine->held_count++;
     engine->held_bytes += record_size_bytes(record);
     if (!partition_add(partition, engine, record)) {

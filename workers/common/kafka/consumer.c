@@ -108,8 +108,10 @@ static void consumer_rebalance(rd_kafka_t *handle, rd_kafka_resp_err_t code,
             consumer_take_queue(consumer, partitions->elems[i].partition);
             /* Until consumer_begin. Without an offset librdkafka 2.0.2 would ask for the committed one itself; when
              * that fails, it reads from the beginning (a dead worker's transaction still holds the offset, and the
-             * group changes) or never begins (the coordinator moves). */
-            partitions->elems[i].offset = RD_KAFKA_OFFSET_END;
+             * group changes) or never (the coordinator moves). It may also come back to this offset by itself, when
+             * another rebalance pauses the partition before anything was read: so it is one from which nothing is lost.
+             */
+            partitions->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
         }
         failure = rd_kafka_incremental_assign(handle, partitions);
     } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS && rd_kafka_assignment_lost(handle)) {
