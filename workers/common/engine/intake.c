@@ -32,36 +32,39 @@ bool intake_may_read(const struct engine *engine, const struct partition *partit
            partition->ledger.count < engine->max_ahead && intake_has_room(engine, partition);
 }
 
-/* What is settled is not done again, wherever librdkafka has begun to read (consumer_begin). */
-static void intake_pass_over(struct engine *engine, struct partition *partition, struct record *record)
+/* What is settled or in memory is not done again, wherever librdkafka has begun to read (consumer_begin): on with what
+ * comes next. */
+static void intake_pass_over(struct engine *engine, struct partition *partition, const struct record *record)
 {
     struct error err;
-    if (!partition->is_begun_again) {
-        partition->is_begun_again = true;
+    int64_t next = partition->next_offset > partition->committed ? partition->next_offset : partition->committed;
+    if (!partition->is_read_again) {
+        partition->is_read_again = true;
         log_event(LOG_INFO, "a partition was read from before its committed offset", "partition",
-                  log_number(partition->number), "offset", log_number(record->offset), "committed",
-                  log_number(partition->committed), NULL);
-        if (!consumer_begin(engine->consumer, partition->number, partition->committed, BEGIN_TIMEOUT_MS, &err)) {
+                  log_number(partition->number), "offset", log_number(record->offset), "next", log_number(next), NULL);
+        if (!consumer_begin(engine->consumer, partition->number, next, BEGIN_TIMEOUT_MS, &err)) {
             log_event(LOG_DEBUG, "it is read through", "reason", err.text, NULL);
         }
     }
     engine->counts.known++;
-    record_free(record);
 }
 
 /* Offsets only grow, unless the log itself has changed under us: an unclean election, a topic made anew. */
 static bool intake_admit(struct engine *engine, struct partition *partition, struct record *record, struct error *err)
 {
-    if (record->offset < partition->committed) {
+    bool is_behind = record->offset < partition->next_offset;
+    if (record->offset < partition->committed || (is_behind && partition->is_read_again)) {
         intake_pass_over(engine, partition, record);
+        record_free(record);
         return true;
     }
-    if (record->offset < partition->next_offset) {
+    if (is_behind) {
         error_set(err, ERROR_RETRY, "partition %d went back from offset %lld to %lld", partition->number,
                   (long long)partition->next_offset, (long long)record->offset);
         record_free(record);
         return false;
     }
+    partition->is_read_again = false;
     partition->next_offset = record->offset + 1;
     engine->held_count++;
     engine->held_bytes += record_size_bytes(record);

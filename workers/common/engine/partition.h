@@ -51,11 +51,11 @@ struct partition {
     struct task *first_ready;
     struct task *last_ready;
     size_t ready_count;
-    bool is_restored;    /* the last commit's map has been read: messages may be read */
-    bool is_leaving;     /* revoked: nothing starts any more */
-    bool is_gone;        /* lost: only the transaction under way still refers to it */
-    bool is_begun_again; /* at the committed offset, since it had been read from before that */
-    bool has_more;       /* there was another message when reading stopped */
+    bool is_restored;   /* the last commit's map has been read: messages may be read */
+    bool is_leaving;    /* revoked: nothing starts any more */
+    bool is_gone;       /* lost: only the transaction under way still refers to it */
+    bool is_read_again; /* from before where reading had come to; until it is there again */
+    bool has_more;      /* there was another message when reading stopped */
     size_t record_bytes;
     struct takeover takeover; /* as it is, */
     struct takeover sending_takeover;
