@@ -66,6 +66,11 @@ $(BUILD)/bin/trial: $(BUILD)/tests/support/tools/trial_main.o $(BUILD)/tests/sup
 	@mkdir -p $(@D); echo "  LD  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# The yardstick of the benchmarks: librdkafka alone.
+$(BUILD)/bin/bare_loop: $(BUILD)/tests/bench/bare_loop.o
+	@mkdir -p $(@D); echo "  LD  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D); echo "  CC  $<"
 	$(Q)$(CC) $(CPPFLAGS) -MMD -MP $(CFLAGS) -c -o $@ $<
@@ -118,6 +123,12 @@ soak-fleet: all                         ## the whole fleet under fire; SECONDS=n
 	@$(TOOLS)/venv/bin/python -m tests.faults.fleet_soak --seconds $(SECONDS) --seed $(SEED) --pushes $(PUSHES) \
 	  --accounts $(ACCOUNTS)
 
+bench: all $(BUILD)/bin/trial $(BUILD)/bin/bare_loop ## ratios to yardsticks of the same run; ONLY=a,b some of them, SCALE=0.1 smaller
+	@$(TOOLS)/venv/bin/python -m tests.bench.bench --only "$(ONLY)" --scale "$(or $(SCALE),1)"
+
+bench-check: all $(BUILD)/bin/trial $(BUILD)/bin/bare_loop
+	@$(PYTEST) -c tests/integration/pytest.ini tests/bench $(ARGS)
+
 memcheck:                               ## unit tests under valgrind
 	@$(MAKE) --no-print-directory check MODE=debug RUN='valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9'
 
@@ -152,7 +163,7 @@ distclean:                              ## remove the build folder with the inst
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-.PHONY: all deps test-deps demo test tests-built unit replay check integration faults soak soak-fleet memcheck fuzz lint format clean distclean help
+.PHONY: all deps test-deps demo test tests-built unit replay check integration faults soak soak-fleet bench bench-check memcheck fuzz lint format clean distclean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -11,7 +11,7 @@ mkdir -p "$log_folder"
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
 stages=("$@")
-[ $# -gt 0 ] || stages=(lint unit replay asan tsan memcheck fuzz integration faults integration_asan demo)
+[ $# -gt 0 ] || stages=(lint unit replay asan tsan memcheck fuzz integration faults integration_asan bench demo)
 fuzz_seconds=${FUZZ_SECONDS:-3}
 
 build() { make --no-print-directory -s -j"$jobs" CI=1 "$@"; }
@@ -31,13 +31,15 @@ run_integration_asan() {
       TAGFLEET_BIN=$PWD/build/asan/bin/tagfleet build integration ARGS="-q -k '(main_job and 4.3.1 and moto) or (killed and 4.3.1)'"
 }
 run_faults() { build faults ARGS="-q --durations=4"; }
+# The benchmarks in small, so that they cannot rot; make bench measures.
+run_bench() { build bench-check ARGS=-q; }
 run_demo() { tests/support/demo.sh; }
 
 # The numbers of a stage's log, whichever runner wrote it: "passed failed skipped".
 count() { # STAGE LOG
   case $1 in
   lint) awk '/^  ok /{ p++ } /^  FAIL /{ f++ } END { print p+0, f+0, 0 }' "$2" ;;
-  integration* | faults) awk '
+  integration* | faults | bench) awk '
     / passed| failed| error| skipped/ && / in [0-9.]+s/ {
       for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p = $(i-1); if ($i ~ /^(failed|error)/) f += $(i-1); if ($i ~ /^skipped/) s = $(i-1) }
     } END { gsub(/[^0-9]/, "", p); print p+0, f+0, s+0 }' "$2" ;;
@@ -60,9 +62,11 @@ start() { # STAGE
 
 for stage in "${stages[@]}"; do
   log=$log_folder/$stage.log
+  # These two wait for sessions to end most of the time, and share no server; what both build is built before.
+  if [ "$stage" = integration ] && [[ " ${stages[*]} " == *" faults "* ]]; then
+    build all build/release/bin/trial && start faults
+  fi
   [ -n "${running[$stage]:-}" ] || start "$stage"
-  # Both of these wait for sessions to end most of the time; they share no server.
-  [ "$stage" != integration ] || [[ " ${stages[*]} " != *" faults "* ]] || start faults
   code=0
   wait "${running[$stage]}" || code=$?
   read -r p f s <<<"$(count "$stage" "$log")"

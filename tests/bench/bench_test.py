@@ -1,0 +1,20 @@
+"""The benchmarks still run and count right; at this size their times say nothing."""
+import pytest
+
+from tests.bench import bench
+from tests.support.kafka import Broker
+
+SCALE = 0.01
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    with Broker(tmp_path_factory.mktemp("kafka")) as started:
+        yield started
+
+
+@pytest.mark.parametrize("letter", bench.BENCHES)
+def test_a_benchmark_counts_right_and_prints_its_line(broker, tmp_path, capsys, letter):
+    rows = bench.run(broker, tmp_path, [letter], SCALE)
+    line, = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{letter}  ") and [row[0] for row in rows] == [letter]
