@@ -311,9 +311,13 @@ static long different;
 static void look_at(rd_kafka_message_t *message)
 {
     char text[256];
-    unsigned long number;
     (void)snprintf(text, sizeof(text), "%.*s", (int)message->len, (const char *)message->payload);
-    if (sscanf(text, "%*s %*s %*s %*s %lu", &number) == 1 && number < COUNT_MAXIMUM) {
+    char *rest = text;
+    for (int word = 0; rest != NULL && word < 4; word++) {
+        (void)strsep(&rest, " ");
+    }
+    unsigned long number = rest != NULL ? strtoul(rest, NULL, 10) : COUNT_MAXIMUM;
+    if (number < COUNT_MAXIMUM) {
         different += seen[number] == 0;
         seen[number] = 1;
     }
