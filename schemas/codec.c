@@ -17,7 +17,11 @@ static void *member_at(const void *message, const struct field *field)
 
 void texts_add(struct texts *texts, const char *text)
 {
-    texts->items = memory_resized((void *)texts->items, (texts->count + 1) * sizeof(char *));
+    /* Doubled at each power of two: an entry of the map has up to 200,000 accounts. */
+    if ((texts->count & (texts->count - 1)) == 0) {
+        size_t capacity = texts->count > 0 ? 2 * texts->count : 1;
+        texts->items = memory_resized((void *)texts->items, capacity * sizeof(char *));
+    }
     texts->items[texts->count++] = text_copy(text);
 }
 

@@ -118,6 +118,18 @@ void json_put_integer(cJSON *object, const char *name, int64_t integer)
 static void text_make_valid(char *text, size_t left)
 {
     while (left > 0) {
+        uint64_t eight;
+        while (left >= sizeof(eight)) {
+            memcpy(&eight, text, sizeof(eight));
+            if ((eight & UINT64_C(0x8080808080808080)) != 0) {
+                break;
+            }
+            text += sizeof(eight);
+            left -= sizeof(eight);
+        }
+        if (left == 0) {
+            return;
+        }
         size_t length = utf8_length(text, left);
         if (length == 0) {
             *text = '?';
