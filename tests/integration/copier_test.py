@@ -99,11 +99,11 @@ def test_an_account_in_backoff_holds_its_key_and_not_its_partition(watched, vers
 
     def fault(request):
         return (503, ERROR.format("SlowDown")) if request.is_copy and troubled in request.bucket else None
-    fleet, _, _ = watched(versitygw, fault, accounts=names, settings_of_copier=["copier.retry_for=8s"])
+    fleet, _, _ = watched(versitygw, fault, accounts=names, settings_of_copier=["copier.retry_for=20s"])
     lines, code = deploy(fleet, f"backoff-{troubled}", FILES)
     assert len({message.partition() for _, _, message in fleet.records("jobs")}) == 1
     ended = {line["account"]: line for line in lines[:-1]}
-    assert code == 1 and ended[troubled]["outcome"] == "failed" and ended[troubled]["attempts"] > 1
+    assert code == 1 and ended[troubled]["outcome"] == "failed" and ended[troubled]["attempts"] > 1, ended[troubled]
     assert all(ended[one]["outcome"] == "succeeded" and ended[one]["finished"] < ended[troubled]["finished"] for one in others)
 
 
