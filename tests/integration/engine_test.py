@@ -125,11 +125,22 @@ def test_one_key_with_100000_waiting_tasks_does_not_slow_the_others(make_trial):
     worker.kill()
 
 
-def test_with_a_full_map_the_oldest_task_holds_up_its_partition_and_a_restart_does_nothing_twice(make_trial):
-    trial = make_trial(partitions=1)
-    trial.order([("slow", "15000 0 1 done slow0")])
+def fill_the_map(trial, first):
+    """Every other task waits behind the first, so that each finished one needs a place of its own in the map."""
+    trial.order([("slow", first)])
     trial.order((key, f"0 0 1 done {name}") for number in range(1, 1500)
                 for key, name in (("slow", f"slow{number}"), (f"k{number}", f"quick{number}")))
+
+
+def all_are_done_once(trial):
+    trial.wait_done(90)
+    outputs = trial.outputs()
+    assert len(outputs) == 2999 and all(numbers == ["1"] for numbers in outputs.values())
+
+
+def test_with_a_full_map_the_oldest_task_holds_up_its_partition_and_a_restart_does_nothing_twice(make_trial):
+    trial = make_trial(partitions=1)
+    fill_the_map(trial, "15000 0 1 done slow0")
     worker = trial.start()
     wait_for(lambda: trial.metric(worker, "partition_held_up") == 1, 30, "the full map")
     wait_for(lambda: "the map of finished work is full" in worker.log(), 30, "the log line")
@@ -144,9 +155,7 @@ def test_with_a_full_map_the_oldest_task_holds_up_its_partition_and_a_restart_do
     last = trial.start()
     wait_for(lambda: trial.metric(last, "tasks_total", event="known") > 0, 40, "the map to be read")
     assert "vanished" in in_order.log() and "vanished" not in last.log()
-    trial.wait_done(90)
-    outputs = trial.outputs()
-    assert len(outputs) == 2999 and all(numbers == ["1"] for numbers in outputs.values())
+    all_are_done_once(trial)
 
 
 def test_a_worker_whose_loop_stands_still_ends_by_itself(make_trial):
@@ -165,17 +174,13 @@ def test_a_worker_whose_loop_stands_still_ends_by_itself(make_trial):
 def test_after_deaths_with_a_full_map_the_oldest_task_goes_on(make_trial):
     """Tasks that are finished and have no room in the map do not use up the window of a careful owner."""
     trial = make_trial(partitions=1)
-    trial.order([("slow", "20 400 1 done slow0")])
-    trial.order((key, f"0 0 1 done {name}") for number in range(1, 1500)
-                for key, name in (("slow", f"slow{number}"), (f"k{number}", f"quick{number}")))
+    fill_the_map(trial, "20 400 1 done slow0")
     for _ in range(3):
         worker = trial.start(instance="one")
         wait_for(lambda: trial.metric(worker, "partition_held_up") == 1 or trial.lag() == 0, 40, "the full map")
         worker.kill()
     trial.start(instance="one")
-    trial.wait_done(90)
-    outputs = trial.outputs()
-    assert len(outputs) == 2999 and all(numbers == ["1"] for numbers in outputs.values())
+    all_are_done_once(trial)
 
 
 def test_a_living_process_that_drops_everything_is_no_death(make_trial):
