@@ -152,7 +152,7 @@ lint:                                   ## format, analysers, headers alone, lay
 	@tests/support/lint.sh
 
 format:                                 ## rewrite the sources' layout
-	@clang-format -i $(SOURCES) $(HEADERS) $(TESTS) $(FUZZERS) $(wildcard tests/support/*.c)
+	@clang-format -i $(SOURCES) $(HEADERS) $(TESTS) $(FUZZERS) $(wildcard tests/support/*.c tests/support/tools/*.c tests/bench/*.c)
 
 clean:                                  ## remove what was built; installed tools stay
 	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/log build/soak build/tagfleet

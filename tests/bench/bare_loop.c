@@ -308,18 +308,22 @@ static int replay(const char *brokers, const char *from, const char *to, long co
 static unsigned char *seen;
 static long different;
 
+/* The order's number is the fifth word. */
 static void look_at(rd_kafka_message_t *message)
 {
     char text[256];
     (void)snprintf(text, sizeof(text), "%.*s", (int)message->len, (const char *)message->payload);
-    char *rest = text;
-    for (int word = 0; rest != NULL && word < 4; word++) {
-        (void)strsep(&rest, " ");
+    const char *word = text;
+    for (int i = 0; i < 4 && word != NULL; i++) {
+        word = strchr(word, ' ');
+        word = word != NULL ? word + 1 : NULL;
     }
-    unsigned long number = rest != NULL ? strtoul(rest, NULL, 10) : COUNT_MAXIMUM;
-    if (number < COUNT_MAXIMUM) {
-        different += seen[number] == 0;
-        seen[number] = 1;
+    if (word != NULL && *word >= '0' && *word <= '9') {
+        unsigned long number = strtoul(word, NULL, 10);
+        if (number < COUNT_MAXIMUM) {
+            different += seen[number] == 0;
+            seen[number] = 1;
+        }
     }
     rd_kafka_message_destroy(message);
 }

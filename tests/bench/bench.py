@@ -1,7 +1,7 @@
 """make bench: each figure beside a yardstick that ran in the same minutes on the same broker. Nothing here fails because
 of a time; a count that is wrong fails.
 
-Rates are of what a read_committed observer could see, from the last moment when nothing was visible: starting a process,
+Rates are of what a read_committed observer could see, without the first tenth of the messages: starting a process,
 joining a group and the first transaction, which is slow for everybody, are left out.
 """
 import argparse
@@ -101,11 +101,10 @@ PARTITIONS = 6
 
 def rate(bench, trial, count, ends, process):
     try:
-        began, ended = ends.watch(count, RUN_SECONDS, lambda: process.poll() is None)
+        return ends.watch(count, RUN_SECONDS, lambda: process.poll() is None)[1]
     except AssertionError as stopped:
         lags = {one: bench.broker.lag(trial.prefix + one, trial.prefix + "trial-in") for one in ("trial", "bare", "copier")}
         raise AssertionError(f"{stopped}; {lags}; exit code {process.poll()}") from None
-    return count / (ended - began)
 
 
 def engine_rate(bench, count):
@@ -208,7 +207,7 @@ def bench_b(bench):
         for n in range(1, bench.pairs + 1):
             ends = Ends(bench.broker, jobs, partitions)
             began = push(fleet, producer, n, "refs/heads/main")
-            ours.append(accounts / (ends.watch(accounts, RUN_SECONDS, look_seconds=0.03)[1] - began))
+            ours.append(accounts / (ends.watch(accounts, RUN_SECONDS, look_seconds=0.03)[0] - began))
             if replay is None:
                 replay = bench.bare("replay", jobs, target, accounts, bench.pairs, stdin=subprocess.PIPE,
                                     stdout=subprocess.PIPE, text=True)
@@ -217,7 +216,7 @@ def bench_b(bench):
             began = time.monotonic()
             replay.stdin.write("\n")
             replay.stdin.flush()
-            theirs.append(accounts / (ends.watch(accounts, RUN_SECONDS, look_seconds=0.03)[1] - began))
+            theirs.append(accounts / (ends.watch(accounts, RUN_SECONDS, look_seconds=0.03)[0] - began))
         replay.communicate(timeout=60)
         found = bench.count(jobs)[0]
         assert found == 1 + accounts * bench.pairs, f"{found} jobs"
@@ -405,12 +404,12 @@ def spread_rate(bench, count_of_workers, count):
         workers = [trial.start(f"trial.max_running={AT_ONCE}") for _ in range(count_of_workers)]
         spread(trial, workers, 12)
         filling = bench.begin_fill(trial, count, f"{TASK_MS} 0 1 done")
-        began, ended = ends.watch(count, RUN_SECONDS)
+        found = ends.watch(count, RUN_SECONDS)[1]
         assert filling.wait(30) == 0
     finally:
         trial.close()
     bench.check(trial, count)
-    return count / (ended - began)
+    return found
 
 
 def bench_f(bench):

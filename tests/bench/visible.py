@@ -30,22 +30,30 @@ class Ends:
                 time.sleep(0.1)
 
     def watch(self, least, seconds, alive=lambda: True, look_seconds=LOOK_SECONDS):
-        """Waits until there are at least so many more, and no more come. Returns the times when the topic was last
-        seen as it had been, and first seen as it is in the end."""
+        """Waits until there are at least so many more, and no more come. Returns when the end was first seen, and how
+        much came per second after the first tenth: by then what was slow in the beginning is made up for."""
         deadline = time.monotonic() + seconds
-        seen, empty_at, last_at = self.begin, time.monotonic(), None
+        looks = []  # (when, how many more): the last that saw nothing new, and all that saw something new
         while True:
             at = time.monotonic()
-            now = self.now()
-            if now == self.begin:
-                empty_at = at
-            elif now != seen:
-                seen, last_at = now, at
-            if seen - self.begin >= least and at - last_at >= QUIET_SECONDS:
-                return empty_at, last_at
-            if at > deadline or not (alive() or seen - self.begin >= least):
-                raise AssertionError(f"{seen - self.begin} of at least {least} messages became visible")
+            more = self.now() - self.begin
+            if not looks or more != looks[-1][1]:
+                looks.append((at, more))
+            elif more == 0:
+                looks[-1] = (at, 0)
+            ended_at, seen = looks[-1]
+            if seen >= least and at - ended_at >= QUIET_SECONDS:
+                return ended_at, self._rate(looks, least)
+            if at > deadline or not (alive() or seen >= least):
+                raise AssertionError(f"{seen} of at least {least} messages became visible")
             time.sleep(look_seconds)
+
+    @staticmethod
+    def _rate(looks, messages):
+        """The markers among what was seen are spread evenly. When all came at once, there is only the first look."""
+        ended_at, total = looks[-1]
+        began_at, before = next((look for look in looks[:-1] if look[1] >= total / 10), looks[0])
+        return messages * (total - before) / total / max(ended_at - began_at, LOOK_SECONDS)
 
 
 class Arrivals:
