@@ -103,7 +103,7 @@ replay: $(REPLAYS)                      ## every fuzzer over its corpus
 check: unit replay                      ## unit tests and fuzz corpora; MODE=asan|tsan to sanitize
 
 integration: all $(BUILD)/bin/codec_check $(BUILD)/bin/trial ## the tests with real brokers and stores; ARGS=... goes to pytest
-	@$(PYTEST) -c tests/integration/pytest.ini tests/integration $(ARGS)
+	@$(PYTEST) -c tests/integration/pytest.ini $(or $(FILES),tests/integration) $(ARGS)
 
 faults: all $(BUILD)/bin/trial            ## the engine while everything around it breaks; ARGS=... goes to pytest
 	@$(PYTEST) -c tests/faults/pytest.ini tests/faults $(ARGS)

@@ -11,7 +11,7 @@ mkdir -p "$log_folder"
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
 stages=("$@")
-[ $# -gt 0 ] || stages=(lint unit replay asan tsan memcheck fuzz integration faults integration_asan bench demo)
+[ $# -gt 0 ] || stages=(lint unit replay asan tsan memcheck fuzz integration engine integration_asan bench demo faults)
 fuzz_seconds=${FUZZ_SECONDS:-3}
 
 build() { make --no-print-directory -s -j"$jobs" CI=1 "$@"; }
@@ -23,7 +23,10 @@ run_asan() { build MODE=asan tests-built && build MODE=asan check; }
 run_tsan() { build MODE=tsan tests-built && build MODE=tsan check; }
 run_memcheck() { build MODE=debug tests-built && build memcheck; }
 run_fuzz() { build fuzz FUZZ_SECONDS="$fuzz_seconds"; }
-run_integration() { build integration ARGS="-q --durations=8"; }
+# The engine's own tests wait for sessions to end most of the time: they run beside the others.
+engine_tests=(tests/integration/engine_test.py tests/integration/zombie_test.py)
+run_integration() { build integration ARGS="-q --durations=8 ${engine_tests[*]/#/--ignore=}"; }
+run_engine() { build integration FILES="${engine_tests[*]}" ARGS="-q --durations=4"; }
 # The fleet's own processes under the address sanitizer, in the main job and where it is killed.
 run_integration_asan() {
   build MODE=asan build/asan/bin/tagfleet &&
@@ -39,7 +42,7 @@ run_demo() { tests/support/demo.sh; }
 count() { # STAGE LOG
   case $1 in
   lint) awk '/^  ok /{ p++ } /^  FAIL /{ f++ } END { print p+0, f+0, 0 }' "$2" ;;
-  integration* | faults | bench) awk '
+  integration* | engine | faults | bench) awk '
     / passed| failed| error| skipped/ && / in [0-9.]+s/ {
       for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p = $(i-1); if ($i ~ /^(failed|error)/) f += $(i-1); if ($i ~ /^skipped/) s = $(i-1) }
     } END { gsub(/[^0-9]/, "", p); print p+0, f+0, s+0 }' "$2" ;;
@@ -54,6 +57,7 @@ count() { # STAGE LOG
 }
 
 declare -A running began
+declare -A beside=([integration]=engine [integration_asan]=faults)
 start() { # STAGE
   began[$1]=$SECONDS
   "run_$1" >"$log_folder/$1.log" 2>&1 </dev/null &
@@ -62,9 +66,10 @@ start() { # STAGE
 
 for stage in "${stages[@]}"; do
   log=$log_folder/$stage.log
-  # These two wait for sessions to end most of the time, and share no server; what both build is built before.
-  if [ "$stage" = integration ] && [[ " ${stages[*]} " == *" faults "* ]]; then
-    build all build/release/bin/trial && start faults
+  other=${beside[$stage]:-}
+  if [ -n "$other" ] && [[ " ${stages[*]} " == *" $other "* ]]; then
+    # What both need is built before; they share no server.
+    build all build/release/bin/trial build/release/bin/codec_check && start "$other"
   fi
   [ -n "${running[$stage]:-}" ] || start "$stage"
   code=0
@@ -73,7 +78,7 @@ for stage in "${stages[@]}"; do
   # A stage that ended badly without a test that says so is a failure all the same; so is one that tested nothing.
   if { [ "$code" != 0 ] && [ "$f" = 0 ]; } || [ $((p + f)) = 0 ]; then f=$((f + 1)); fi
   printf '%-18s %4d passed %3d failed %3d skipped   %4d s\n' "$stage" "$p" "$f" "$s" $((SECONDS - began[$stage]))
-  case $stage in unit | integration) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
+  case $stage in unit | integration | engine) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
   [ "$f" = 0 ] || { echo "    the end of $log:"; tail -60 "$log" | sed 's/^/    | /'; }
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done
