@@ -28,6 +28,10 @@ struct consumer;
 struct partition;
 struct transaction;
 
+enum {
+    ENGINE_OUTPUT_BYTES_MAXIMUM = 64 * 1024 * 1024
+}; /* of outputs that are not committed; then nothing new begins */
+
 struct engine_counts {
     uint64_t taken;
     uint64_t done;

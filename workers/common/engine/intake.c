@@ -11,7 +11,6 @@ enum {
     READ_BATCH = 5000,   /* messages admitted per turn */
     READY_WANTED = 4000, /* tasks that could start: no more is read ahead */
     RECORD_BYTES_MAXIMUM = 256 * 1024 * 1024,
-    OUTPUT_BYTES_MAXIMUM = 64 * 1024 * 1024,
 };
 
 /* When memory is short, those that hold less than their share are read all the same: one partition's backlog is not to
@@ -19,7 +18,7 @@ enum {
 static bool intake_has_room(const struct engine *engine, const struct partition *partition)
 {
     bool is_short = engine->held_count >= engine->max_tasks || engine->held_bytes >= RECORD_BYTES_MAXIMUM ||
-                    engine->output_bytes >= OUTPUT_BYTES_MAXIMUM;
+                    engine->output_bytes >= ENGINE_OUTPUT_BYTES_MAXIMUM;
     return !is_short || (partition_task_count(partition) < engine->max_tasks / engine->partition_count &&
                          partition->record_bytes < RECORD_BYTES_MAXIMUM / engine->partition_count);
 }

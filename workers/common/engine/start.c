@@ -9,7 +9,6 @@ enum {
     TAKE_BATCH = 500,         /* tasks started per turn */
     TAKE_MAXIMUM_MS = 200,    /* and the time for it: one task may emit 100,000 outputs */
     FINISHED_MAXIMUM = 10000, /* tasks that wait for their commit: two transactions full */
-    OUTPUT_BYTES_MAXIMUM = 64 * 1024 * 1024,
 };
 
 static void start_begin(struct engine *engine, struct task *task)
@@ -43,7 +42,7 @@ static bool start_is_tight(const struct engine *engine)
     for (size_t i = 0; i < engine->partition_count; i++) {
         left_out += engine->partitions[i]->left_out;
     }
-    return engine->finished_count >= FINISHED_MAXIMUM + left_out || engine->output_bytes >= OUTPUT_BYTES_MAXIMUM;
+    return engine->finished_count >= FINISHED_MAXIMUM + left_out || engine->output_bytes >= ENGINE_OUTPUT_BYTES_MAXIMUM;
 }
 
 /* The partition whose oldest message is to run with nothing beside it, if there is one. */
