@@ -121,7 +121,7 @@ void copies_add(struct copies *copies, const struct job_copy *rule, const struct
         }
         struct copy_object *object = &copies->objects[copies->count++];
         *object = (struct copy_object){.rule = rule, .source = found};
-        object->sha256 = named != NULL ? named->sha256 : NULL;
+        object->named = named;
         object->suffix = is_prefix ? found->key + strlen(rule->source_key) : "";
         AUTO(text) char *key = copy_object_key(object);
         object->phase = copy_phase_of(rule, key);

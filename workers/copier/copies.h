@@ -15,8 +15,8 @@ enum copy_phase { PHASE_ASSETS, PHASE_PAGES, PHASE_TRIGGER, PHASE_COUNT };
 struct copy_object {
     const struct job_copy *rule; /* of the job */
     const struct s3_object *source;
-    const char *sha256; /* hex, that the manifest demands; NULL: none */
-    const char *suffix; /* of the target's key, behind the rule's */
+    const struct manifest_object *named; /* by the manifest; NULL: there is none */
+    const char *suffix;                  /* of the target's key, behind the rule's */
     enum copy_phase phase;
     bool may_be_same; /* as large as what is there, but the ETags do not say whether it is the same */
     bool unchanged;

@@ -27,6 +27,7 @@ enum delivery_state {
     DELIVERY_AWAITS_MANIFEST,
     DELIVERY_AWAITS_SOURCE,
     DELIVERY_AWAITS_TARGET,
+    DELIVERY_AWAITS_DIGESTS,
     DELIVERY_COPIES,
     DELIVERY_AWAITS_CONFIRMATION,
     DELIVERY_BACKS_OFF,
@@ -36,6 +37,7 @@ enum delivery_state {
 struct slot {
     struct delivery *delivery;
     struct copy_object *object; /* NULL: free */
+    struct source_wait *digest;
     struct transfer *transfer;
     struct loop_timer *turn;
 };
@@ -165,8 +167,10 @@ static void delivery_end(struct delivery *delivery, enum result_outcome outcome,
 static void slot_clear(struct slot *slot)
 {
     struct loop *loop = aws_client_loop(slot->delivery->shared->transfer.client);
+    source_wait_cancel(slot->digest);
     transfer_cancel(slot->transfer);
     loop_timer_cancel(loop, slot->turn);
+    slot->digest = NULL;
     slot->transfer = NULL;
     slot->turn = NULL;
     slot->object = NULL;
@@ -227,6 +231,7 @@ void delivery_explain(const struct delivery *delivery, struct buffer *text)
         [DELIVERY_AWAITS_MANIFEST] = "awaits the build's manifest",
         [DELIVERY_AWAITS_SOURCE] = "awaits the source's listing",
         [DELIVERY_AWAITS_TARGET] = "awaits the target's listing",
+        [DELIVERY_AWAITS_DIGESTS] = "compares the source with its manifest",
         [DELIVERY_COPIES] = "copies",
         [DELIVERY_AWAITS_CONFIRMATION] = "awaits the broker's word before the trigger",
         [DELIVERY_BACKS_OFF] = "is tried again later",
@@ -507,6 +512,93 @@ static void delivery_copy_on(struct delivery *delivery)
     }
 }
 
+/* --- is the source what its manifest says? --- */
+
+static void delivery_verify_on(struct delivery *delivery);
+
+/* Where the manifest's source remembers which ETag of the object was found to be right. */
+static char **object_verified(const struct delivery *delivery, const struct copy_object *object)
+{
+    return &delivery->manifest->verified_etags[object->named - delivery->manifest->manifest->objects];
+}
+
+static bool object_needs_digest(const struct delivery *delivery, const struct copy_object *object)
+{
+    if (object->named == NULL || object->named->sha256 == NULL) {
+        return false;
+    }
+    const char *verified = *object_verified(delivery, object);
+    return verified == NULL || strcmp(verified, object->source->etag) != 0;
+}
+
+static void delivery_digest_found(void *context, struct source *source, const struct aws_result *result)
+{
+    struct slot *slot = context;
+    struct delivery *delivery = slot->delivery;
+    const struct copy_object *object = slot->object;
+    struct error err;
+    slot->digest = NULL;
+    slot->object = NULL;
+    delivery->in_flight--;
+    if (source == NULL) {
+        if (!delivery_renews(delivery, &result->failure)) {
+            delivery_fail(delivery, &result->err);
+        }
+        return;
+    }
+    if (strcmp(source->sha256, object->named->sha256) != 0) {
+        (void)error_set(&err, ERROR_REJECT, "s3://%.80s/%.150s has the SHA-256 %s where the manifest says %s",
+                        object->rule->source_bucket, object->source->key, source->sha256, object->named->sha256);
+        delivery_fail(delivery, &err);
+        return;
+    }
+    char **verified = object_verified(delivery, object);
+    free(*verified);
+    *verified = text_copy(object->source->etag);
+    delivery_verify_on(delivery);
+}
+
+static struct source_request delivery_source(const struct delivery *delivery, enum source_kind kind, const char *bucket,
+                                             const char *key)
+{
+    return (struct source_request){
+        .kind = kind,
+        .bucket = {bucket, delivery->job->source_region, delivery->job->source_owner},
+        .key = key,
+        .credentials = delivery->reader != NULL ? delivery->reader : delivery->writer,
+        .deadline_ms = delivery_round_deadline(delivery),
+    };
+}
+
+/* Before anything is written, and once a build however many accounts get it. */
+static void delivery_verify_on(struct delivery *delivery)
+{
+    for (; delivery->next < delivery->copies.count; delivery->next++) {
+        struct copy_object *object = &delivery->copies.objects[delivery->next];
+        if (!object_needs_digest(delivery, object)) {
+            continue;
+        }
+        struct slot *slot = delivery_free_slot(delivery);
+        if (slot == NULL) {
+            return;
+        }
+        struct source_request request =
+            delivery_source(delivery, SOURCE_DIGEST, object->rule->source_bucket, object->source->key);
+        request.etag = object->source->etag;
+        request.size_bytes = object->source->size_bytes;
+        request.deadline_ms = delivery_copy_deadline(delivery, object->source->size_bytes);
+        slot->object = object;
+        slot->digest = sources_get(delivery->shared->transfer.sources, &request, delivery_digest_found, slot);
+        delivery->in_flight++;
+    }
+    if (delivery->in_flight == 0) {
+        delivery->state = DELIVERY_COPIES;
+        delivery->phase = PHASE_ASSETS;
+        delivery->next = 0;
+        delivery_copy_on(delivery);
+    }
+}
+
 /* --- looking at both sides --- */
 
 static void delivery_look(struct delivery *delivery);
@@ -610,18 +702,6 @@ static bool delivery_has_no_single_object(const struct job *job)
     return true;
 }
 
-static struct source_request delivery_source(const struct delivery *delivery, enum source_kind kind, const char *bucket,
-                                             const char *key)
-{
-    return (struct source_request){
-        .kind = kind,
-        .bucket = {bucket, delivery->job->source_region, delivery->job->source_owner},
-        .key = key,
-        .credentials = delivery->reader != NULL ? delivery->reader : delivery->writer,
-        .deadline_ms = delivery_round_deadline(delivery),
-    };
-}
-
 /* Looks at the next rule's source, or begins to copy when all have been looked at. */
 static void delivery_look(struct delivery *delivery)
 {
@@ -644,9 +724,9 @@ static void delivery_look(struct delivery *delivery)
         return;
     }
     copies_sort(&delivery->copies, delivery->has_written);
-    delivery->state = DELIVERY_COPIES;
-    delivery->phase = PHASE_ASSETS;
-    delivery_copy_on(delivery);
+    delivery->state = DELIVERY_AWAITS_DIGESTS;
+    delivery->next = 0;
+    delivery_verify_on(delivery);
 }
 
 static void delivery_manifest_found(void *context, struct source *source, const struct aws_result *result)

@@ -74,7 +74,6 @@ struct relay_copy {
     struct s3_subject target;
     struct s3_write write; /* of an object of one part; the upload keeps its own */
     struct headers attributes;
-    char *sha256;
     struct upload *upload; /* of an object of several parts */
     struct s3_call *put;   /* of one part */
     unsigned char *parts;  /* enum part_state */
@@ -349,7 +348,6 @@ static void copy_free(struct relay_copy *copy)
     owned_free(copy->write.acl);
     owned_free(copy->write.tags);
     headers_clear(&copy->attributes);
-    free(copy->sha256);
     free(copy->parts);
     free(copy);
     relay_advance_later(stream->relay);
@@ -504,13 +502,6 @@ static bool copy_may_take(const struct relay_copy *copy)
     return copy->is_ready && copy->sending_count < maximum;
 }
 
-static bool copy_is_demanded_otherwise(const struct relay_copy *copy, const struct piece *piece, struct error *err)
-{
-    return copy->upload == NULL && copy->sha256 != NULL && strcmp(copy->sha256, piece->sha256) != 0 &&
-           !error_set(err, ERROR_REJECT, "s3://%s/%s has the SHA-256 %s where the manifest says %s",
-                      copy->stream->source.bucket.name, copy->stream->source.key, piece->sha256, copy->sha256);
-}
-
 /* An object of one part is there when its only part has arrived, so it is looked at before. */
 static void copy_take(struct relay_copy *copy, struct piece *piece)
 {
@@ -520,8 +511,6 @@ static void copy_take(struct relay_copy *copy, struct piece *piece)
     }
     if (copy->upload == NULL && !stream_is_sound(copy->stream, &err)) {
         copy_end_later(copy, &err, FAILURE_TRANSIENT);
-    } else if (copy_is_demanded_otherwise(copy, piece, &err)) {
-        copy_end_later(copy, &err, FAILURE_INVALID);
     } else {
         copy_send(copy, piece);
     }
@@ -754,7 +743,6 @@ struct relay_copy *relay_start(struct relay *relay, const struct relay_request *
     copy->next = stream->copies;
     stream->copies = copy;
     copy->target = subject_copy(&request->target);
-    copy->sha256 = text_copy_or_null(request->sha256);
     copy->parts = memory_zeroed(stream->part_count, sizeof(*copy->parts));
     copy->done = done;
     copy->on_expired = request->on_expired;

@@ -30,7 +30,6 @@ struct relay_request {
     struct s3_subject source; /* with the reader's credentials */
     const char *source_etag;
     const char *source_crc64nvme; /* base64; "": not known */
-    const char *sha256;           /* hex, that a manifest demands; NULL: none. Checked for objects of one part */
     int64_t size_bytes;
     struct s3_subject target; /* with the writer's */
     const struct s3_write *write;

@@ -1,7 +1,10 @@
 #include "workers/copier/sources.h"
 
+#include "workers/common/aws/checksum.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/index.h"
+
+#include <openssl/evp.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +12,12 @@
 enum {
     FRESH_MS = 60000,         /* builds do not change; those that are addressed by commit might */
     OBJECTS_MAXIMUM = 500000, /* of one prefix */
+    DIGEST_PIECE_BYTES = 8 << 20,
 };
 
 /* How many are remembered at once. A listing can be large, what an object carries is not. */
-static const size_t entries_maximum[] = {[SOURCE_LISTING] = 64, [SOURCE_OBJECT] = 20000, [SOURCE_MANIFEST] = 64};
+static const size_t entries_maximum[] = {
+    [SOURCE_LISTING] = 64, [SOURCE_OBJECT] = 20000, [SOURCE_MANIFEST] = 64, [SOURCE_DIGEST] = 20000};
 
 enum { KINDS = sizeof(entries_maximum) / sizeof(entries_maximum[0]) };
 
@@ -27,6 +32,8 @@ struct entry {
     struct s3_list *list; /* in flight, asked for by the first wait */
     struct s3_call *call; /* or this */
     struct source *reading;
+    EVP_MD_CTX *digest;
+    int64_t digested_bytes;
     struct source_wait *first;
     struct source_wait *last;
     struct loop_timer *answering; /* the waits are answered in the next turn */
@@ -41,6 +48,7 @@ struct source_wait {
     char *key;
     char *etag;
     struct credentials *credentials;
+    int64_t size_bytes;
     int64_t deadline_ms;
     source_found *found;
     void *context;
@@ -70,6 +78,11 @@ void source_release(struct source *source)
     if (source == NULL || --source->keepers > 0) {
         return;
     }
+    for (size_t i = 0; source->verified_etags != NULL && i < source->manifest->count; i++) {
+        free(source->verified_etags[i]);
+    }
+    free(source->verified_etags);
+    free(source->sha256);
     s3_listing_free(source->listing);
     headers_clear(&source->attributes);
     manifest_free(source->manifest);
@@ -109,9 +122,11 @@ static void entry_stop_reading(struct entry *entry)
     s3_list_cancel(entry->list);
     s3_cancel(entry->call);
     source_release(entry->reading);
+    EVP_MD_CTX_free(entry->digest);
     entry->list = NULL;
     entry->call = NULL;
     entry->reading = NULL;
+    entry->digest = NULL;
 }
 
 static void entry_free(void *value)
@@ -226,14 +241,15 @@ static void entry_has_read(struct entry *entry)
 {
     source_release(entry->source);
     entry->source = TAKE(entry->reading);
+    EVP_MD_CTX_free(entry->digest);
+    entry->digest = NULL;
     entry->read_at_ms = clock_monotonic_ms();
     entry_answer_all(entry);
 }
 
 static void entry_failed(struct entry *entry, const struct aws_result *result)
 {
-    source_release(entry->reading);
-    entry->reading = NULL;
+    entry_stop_reading(entry);
     if (entry->first != NULL) {
         entry_answer_first(entry, result);
     }
@@ -278,6 +294,62 @@ static void entry_tags_read(void *context, struct s3_answer *answer)
     entry_has_read(entry);
 }
 
+static void entry_digest_on(struct entry *entry);
+
+static void entry_piece_read(void *context, struct s3_answer *answer)
+{
+    struct entry *entry = context;
+    entry->call = NULL;
+    if (answer->result->err.action != ERROR_NONE) {
+        entry_failed(entry, answer->result);
+        return;
+    }
+    if (EVP_DigestUpdate(entry->digest, answer->body.len > 0 ? answer->body.ptr : "", answer->body.len) != 1) {
+        error_out_of_memory();
+    }
+    entry->digested_bytes += (int64_t)answer->body.len;
+    entry_digest_on(entry);
+}
+
+/* Piece by piece, so that memory is bounded whatever the size. */
+static void entry_digest_on(struct entry *entry)
+{
+    const struct source_wait *wait = entry->first;
+    int64_t left = wait->size_bytes - entry->digested_bytes;
+    if (left > 0) {
+        struct s3_subject subject = wait_subject(wait);
+        int64_t length = left < DIGEST_PIECE_BYTES ? left : DIGEST_PIECE_BYTES;
+        entry->call = s3_get_object(entry->sources->client, &subject, wait->etag, entry->digested_bytes, length,
+                                    entry_piece_read, entry);
+        return;
+    }
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    char hex[CHECKSUM_SHA256_HEX_SIZE];
+    if (EVP_DigestFinal_ex(entry->digest, sum, NULL) != 1) {
+        error_out_of_memory();
+    }
+    sha256_hex_from_bytes(sum, hex);
+    entry->reading->sha256 = text_copy(hex);
+    entry_has_read(entry);
+}
+
+/* Where the store has computed it, it need not be read. */
+static void entry_digest(struct entry *entry)
+{
+    char hex[CHECKSUM_SHA256_HEX_SIZE];
+    if (sha256_hex_from_base64(entry->reading->checksums.sha256, hex)) {
+        entry->reading->sha256 = text_copy(hex);
+        entry_has_read(entry);
+        return;
+    }
+    entry->digest = EVP_MD_CTX_new();
+    entry->digested_bytes = 0;
+    if (entry->digest == NULL || EVP_DigestInit_ex(entry->digest, EVP_sha256(), NULL) != 1) {
+        error_out_of_memory();
+    }
+    entry_digest_on(entry);
+}
+
 static void entry_headed(void *context, struct s3_answer *answer)
 {
     struct entry *entry = context;
@@ -298,6 +370,10 @@ static void entry_headed(void *context, struct s3_answer *answer)
     answer->attributes = (struct headers){0};
     source->etag = text_copy(answer->etag);
     source->checksums = answer->checksums;
+    if (entry->kind == SOURCE_DIGEST) {
+        entry_digest(entry);
+        return;
+    }
     if (answer->tag_count > 0) {
         struct s3_subject subject = wait_subject(entry->first);
         entry->call = s3_get_tags(entry->sources->client, &subject, entry_tags_read, entry);
@@ -312,6 +388,7 @@ static void entry_manifest_read(void *context, struct s3_answer *answer)
     struct aws_result result = *answer->result;
     entry->call = NULL;
     if (result.err.action == ERROR_NONE && manifest_parse(answer->body, &entry->reading->manifest, &result.err)) {
+        entry->reading->verified_etags = memory_zeroed(entry->reading->manifest->count, sizeof(char *));
         entry_has_read(entry);
         return;
     }
@@ -340,6 +417,7 @@ static void entry_read(struct entry *entry)
     case SOURCE_LISTING:
         entry->list = s3_list_objects(client, &list, entry_listed, entry);
         return;
+    case SOURCE_DIGEST:
     case SOURCE_OBJECT:
         entry->call = s3_head_object(client, &subject, NULL, entry_headed, entry);
         return;
@@ -361,6 +439,7 @@ struct source_wait *sources_get(struct sources *sources, const struct source_req
         .owner = text_copy_or_null(request->bucket.owner),
         .key = text_copy(request->key),
         .etag = text_copy_or_null(request->etag),
+        .size_bytes = request->size_bytes,
         .credentials = credentials_copy(request->credentials),
         .deadline_ms = request->deadline_ms,
         .found = found,

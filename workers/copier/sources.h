@@ -12,6 +12,7 @@ enum source_kind {
     SOURCE_LISTING,  /* of a prefix */
     SOURCE_OBJECT,   /* metadata, tags and checksums of a key */
     SOURCE_MANIFEST, /* the document of a key */
+    SOURCE_DIGEST,   /* the SHA-256 of a key: the store's word, or else read and computed */
 };
 
 /* Kept by whoever needs it: it does not change, and goes with its last keeper. */
@@ -24,6 +25,8 @@ struct source {
     char *etag;
     struct s3_checksums checksums; /* "" where the store has none of the whole object */
     struct manifest *manifest;     /* SOURCE_MANIFEST */
+    char **verified_etags;         /* of each object of the manifest: which ETag was found to have the right SHA-256 */
+    char *sha256;                  /* SOURCE_DIGEST: hex */
 };
 
 struct source *source_keep(struct source *source);
@@ -38,8 +41,9 @@ void sources_free(struct sources *sources); /* NULL is fine */
 struct source_request {
     enum source_kind kind;
     struct s3_bucket bucket;
-    const char *key;  /* or prefix */
-    const char *etag; /* SOURCE_OBJECT: which one, so that a newer one is not taken for it; else NULL */
+    const char *key;    /* or prefix */
+    const char *etag;   /* of objects and digests: which one, so that a newer one is not taken for it; else NULL */
+    int64_t size_bytes; /* SOURCE_DIGEST */
     const struct credentials *credentials;
     int64_t deadline_ms;
 };

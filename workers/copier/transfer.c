@@ -133,6 +133,11 @@ static bool transfer_says_attributes(const struct transfer *transfer)
     return transfer_is_relayed(transfer) || transfer_is_multipart(transfer) || transfer_cache_control(transfer) != NULL;
 }
 
+static const char *object_sha256(const struct copy_object *object)
+{
+    return object->named != NULL ? object->named->sha256 : NULL;
+}
+
 static struct s3_write transfer_write(const struct transfer *transfer, struct headers *attributes)
 {
     const struct job *job = transfer->job;
@@ -144,7 +149,7 @@ static struct s3_write transfer_write(const struct transfer *transfer, struct he
         .storage_class = job->storage_class,
         .acl = job->acl,
         .is_new_only = job->new_only,
-        .checksum = object->sha256 != NULL && !transfer_is_multipart(transfer) ? "SHA256" : NULL,
+        .checksum = object_sha256(object) != NULL && !transfer_is_multipart(transfer) ? "SHA256" : NULL,
     };
     if (!transfer_says_attributes(transfer)) {
         return write;
@@ -175,7 +180,7 @@ static struct judgement transfer_judge(struct transfer *transfer, const struct s
 {
     struct judge_side source = source_side(transfer);
     struct judge_side target = {size_bytes, answer->etag, answer->checksums};
-    struct judgement judgement = judge(&source, &target, transfer->object->sha256);
+    struct judgement judgement = judge(&source, &target, object_sha256(transfer->object));
     transfer->result.check = judgement.check;
     (void)snprintf(transfer->checksum, sizeof(transfer->checksum), "%s", judgement.checksum);
     return judgement;
@@ -347,7 +352,6 @@ static void transfer_copy(struct transfer *transfer)
             .source = transfer_source(transfer),
             .source_etag = transfer->object->source->etag,
             .source_crc64nvme = transfer->source->checksums.crc64nvme,
-            .sha256 = transfer->object->sha256,
             .size_bytes = source.size_bytes,
             .target = target,
             .write = &write,

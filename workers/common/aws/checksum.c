@@ -158,7 +158,12 @@ void sha256_hex(struct slice bytes, char ret_hex[CHECKSUM_SHA256_HEX_SIZE])
 {
     unsigned char sum[SHA256_BYTES];
     digest(EVP_sha256(), bytes, sum);
-    hex_of(sum, sizeof(sum), ret_hex);
+    sha256_hex_from_bytes(sum, ret_hex);
+}
+
+void sha256_hex_from_bytes(const unsigned char sum[32], char ret_hex[CHECKSUM_SHA256_HEX_SIZE])
+{
+    hex_of(sum, SHA256_BYTES, ret_hex);
 }
 
 bool sha256_hex_from_base64(const char *base64, char ret_hex[CHECKSUM_SHA256_HEX_SIZE])

@@ -35,5 +35,6 @@ char *etag_of_parts(const struct md5 *parts, size_t count);
 bool etags_are_comparable(const char *a, const char *b);
 
 void sha256_hex(struct slice bytes, char ret_hex[CHECKSUM_SHA256_HEX_SIZE]);
+void sha256_hex_from_bytes(const unsigned char sum[32], char ret_hex[CHECKSUM_SHA256_HEX_SIZE]);
 /* S3 says in base64 what people and manifests say in hex. False when the text is no SHA-256 in base64. */
 bool sha256_hex_from_base64(const char *base64, char ret_hex[CHECKSUM_SHA256_HEX_SIZE]);
