@@ -51,9 +51,11 @@ static void copier_stop(void *state)
 
 static bool copier_start(struct engine *engine, const struct options *options, void **ret_state, struct error *err)
 {
-    (void)err;
-    struct copier *copier = memory_zeroed(1, sizeof(*copier));
     struct aws_client_settings client = aws_settings_read(options);
+    if (!endpoint_settings_check(&client.endpoints, err)) {
+        return false;
+    }
+    struct copier *copier = memory_zeroed(1, sizeof(*copier));
     struct roles_settings roles = {
         .main_profile = options_text(options, "aws.profile"),
         .session_name = options_text(options, "copier.session_name"),

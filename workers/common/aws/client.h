@@ -42,8 +42,8 @@ struct aws_request {
     const char *region;
     const char *bucket; /* NULL for services without */
     const char *method;
-    const char *path;                   /* encoded, starting with '/'; behind the bucket, if there is one */
-    const char *query;                  /* encoded; NULL: none */
+    const char *path;  /* encoded, starting with '/', behind the bucket, if there is one; "" for the bucket itself */
+    const char *query; /* encoded; NULL: none */
     const struct sigv4_header *headers; /* sent and signed; names in lower case */
     size_t header_count;
     struct slice body;
