@@ -2,6 +2,7 @@
 
 const char *const account_state_names[] = {"active", "suspended", NULL};
 const char *const account_credentials_names[] = {"default", "assume_role", "profile", NULL};
+const char *const account_mode_names[] = {"default", "copy", "relay", NULL};
 
 static const struct field bucket_fields[] = {
     MEMBER_TEXT(account_bucket, bucket, REQUIRED, check_not_empty),
@@ -18,6 +19,8 @@ static const struct field account_fields[] = {
     MEMBER_TEXT(account, role, OPTIONAL, check_not_empty),
     MEMBER_TEXT(account, external_id, OPTIONAL, check_not_empty),
     MEMBER_TEXT(account, profile, OPTIONAL, check_not_empty),
+    MEMBER_CHOICE_OR_FIRST(account, mode, account_mode_names),
+    MEMBER_TEXT(account, kms_key, OPTIONAL, check_arn),
     MEMBER_GROUPS(account, buckets, OPTIONAL, bucket_fields, account_bucket),
     MEMBER_TEXTS(account, labels, OPTIONAL, check_not_empty),
     {0},

@@ -11,6 +11,9 @@ enum account_credentials { CREDENTIALS_DEFAULT, CREDENTIALS_ASSUME_ROLE, CREDENT
 
 extern const char *const account_state_names[];
 extern const char *const account_credentials_names[];
+extern const char *const account_mode_names[];
+
+enum account_mode { MODE_DEFAULT, MODE_COPY, MODE_RELAY };
 
 /* Where the config says `bucket`, this account uses `use`. */
 struct account_bucket {
@@ -28,6 +31,8 @@ struct account {
     char *role; /* a role ARN of this very account */
     char *external_id;
     char *profile;
+    int mode;              /* enum account_mode */
+    char *kms_key;         /* an ARN */
     struct groups buckets; /* of struct account_bucket */
     struct texts labels;
 };

@@ -361,6 +361,9 @@ static void field_write(const struct field *field, const void *member, cJSON *ob
         }
         return;
     case FIELD_CHOICE:
+        if (!is_required && *(const int *)member == 0) {
+            return;
+        }
         must_add(cJSON_AddStringToObject(object, field->name, field->choices[*(const int *)member]) != NULL);
         return;
     case FIELD_TEXTS:
@@ -521,6 +524,11 @@ const char *check_deployment(const char *text)
 {
     bool is_id = strlen(text) == 18 && text_starts_with(text, "d-") && strspn(text + 2, "0123456789abcdef") == 16;
     return is_id ? NULL : "is not a deployment id: d- and 16 hexadecimal digits";
+}
+
+const char *check_arn(const char *text)
+{
+    return text_starts_with(text, "arn:") ? NULL : "is not an ARN: arn:<partition>:<service>:...";
 }
 
 const char *check_base64(const char *text)

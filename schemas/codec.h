@@ -81,6 +81,11 @@ struct field {
     {                                                                                                                  \
 #member, FIELD_CHOICE, REQUIRED, offsetof(struct noun, member), NULL, choices, NULL, 0                         \
     }
+/* One that may be absent, which means the first choice. */
+#define MEMBER_CHOICE_OR_FIRST(noun, member, choices)                                                                  \
+    {                                                                                                                  \
+#member, FIELD_CHOICE, OPTIONAL, offsetof(struct noun, member), NULL, choices, NULL, 0                         \
+    }
 #define MEMBER_GROUPS(noun, member, presence, fields, item)                                                            \
     {                                                                                                                  \
 #member, FIELD_GROUPS, presence, offsetof(struct noun, member), NULL, NULL, fields, sizeof(struct item)        \
@@ -134,6 +139,7 @@ const char *check_deploy_tag(const char *text);    /* 1 to 128 bytes, no white s
 const char *check_artifact_name(const char *text); /* a build's name: 1 to 256 bytes, a safe piece of an object key */
 const char *check_deployment(const char *text);    /* d- and 16 lower-case hexadecimal digits */
 const char *check_base64(const char *text);
+const char *check_arn(const char *text);
 
 /* The message as it goes onto a topic (short name), with the CloudEvents headers of Kafka's protocol binding beside the
  * structured body, so that tools can filter without reading it. Every message is bounded by what goes into it; one

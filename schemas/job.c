@@ -3,6 +3,8 @@
 #include "schemas/json.h"
 
 const char *const job_credentials_names[] = {"assume_role", "profile", NULL};
+const char *const job_mode_names[] = {"copy", "relay", NULL};
+const char *const job_encryption_names[] = {"default", "AES256", "aws:kms", "aws:kms:dsse", NULL};
 
 static const char *check_key(const char *text)
 {
@@ -15,6 +17,22 @@ static const struct field copy_fields[] = {
     MEMBER_TEXT(job_copy, target_bucket, REQUIRED, check_not_empty),
     MEMBER_TEXT(job_copy, target_key, REQUIRED, check_key),
     MEMBER_BOOLEAN(job_copy, trigger),
+    {0},
+};
+
+static const char *check_header_value(const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~') {
+            return "must be printable ASCII";
+        }
+    }
+    return check_not_empty(text);
+}
+
+static const struct field cache_control_fields[] = {
+    MEMBER_TEXT(job_cache_control, suffix, REQUIRED, check_key),
+    MEMBER_TEXT(job_cache_control, value, REQUIRED, check_header_value),
     {0},
 };
 
@@ -53,6 +71,15 @@ static const struct field job_fields[] = {
     MEMBER_TEXT(job, role, OPTIONAL, check_not_empty),
     MEMBER_TEXT(job, external_id, OPTIONAL, check_not_empty),
     MEMBER_TEXT(job, profile, OPTIONAL, check_not_empty),
+    MEMBER_CHOICE_OR_FIRST(job, mode, job_mode_names),
+    MEMBER_CHOICE_OR_FIRST(job, encryption, job_encryption_names),
+    MEMBER_TEXT(job, kms_key, OPTIONAL, check_arn),
+    MEMBER_BOOLEAN(job, bucket_key),
+    MEMBER_TEXT(job, storage_class, OPTIONAL, check_not_empty),
+    MEMBER_TEXT(job, acl, OPTIONAL, check_not_empty),
+    MEMBER_BOOLEAN(job, new_only),
+    MEMBER_TEXT(job, manifest, OPTIONAL, check_not_empty),
+    MEMBER_GROUPS(job, cache_control, OPTIONAL, cache_control_fields, job_cache_control),
     MEMBER_INTEGER(job, attempt, REQUIRED),
     MEMBER_TIME(job, accepted, REQUIRED),
     MEMBER_GROUPS(job, copies, REQUIRED, copy_fields, job_copy),

@@ -8,8 +8,16 @@
 #include "schemas/codec.h"
 
 extern const char *const job_credentials_names[];
+extern const char *const job_mode_names[];
+extern const char *const job_encryption_names[];
 
 enum job_credentials { JOB_ASSUME_ROLE, JOB_PROFILE };
+
+/* S3 copies by itself with the account's credentials, or the copier reads with the main account's and writes with the
+ * account's: where these may not read the source, or are of another partition. */
+enum job_mode { JOB_COPY, JOB_RELAY };
+
+enum job_encryption { JOB_ENCRYPTION_OF_BUCKET, JOB_ENCRYPTION_S3, JOB_ENCRYPTION_KMS, JOB_ENCRYPTION_KMS_TWICE };
 
 /* One object, or every object below a prefix when source_key ends with '/' (target_key is then the prefix that takes
  * its place, possibly ""). */
@@ -19,6 +27,12 @@ struct job_copy {
     char *target_bucket;
     char *target_key;
     bool trigger; /* starts the target's pipeline: written last, once all the others are in place */
+};
+
+/* The header for keys that end so; the first that fits counts. */
+struct job_cache_control {
+    char *suffix; /* "": any key */
+    char *value;
 };
 
 struct job {
@@ -38,8 +52,17 @@ struct job {
     int credentials;    /* enum job_credentials */
     char *role;         /* with JOB_ASSUME_ROLE */
     char *external_id;
-    char *profile;   /* with JOB_PROFILE */
-    int64_t attempt; /* counts from 1; a `retry` makes a new attempt */
+    char *profile;  /* with JOB_PROFILE */
+    int mode;       /* enum job_mode */
+    int encryption; /* enum job_encryption */
+    char *kms_key;  /* an ARN */
+    bool bucket_key;
+    char *storage_class;
+    char *acl;
+    bool new_only;               /* nothing that is there is overwritten */
+    char *manifest;              /* key in the first source bucket: nothing is copied that it does not name */
+    struct groups cache_control; /* of struct job_cache_control */
+    int64_t attempt;             /* counts from 1; a `retry` makes a new attempt */
     int64_t accepted_ms;
     struct groups copies; /* of struct job_copy */
 };

@@ -2,6 +2,7 @@
 
 const char *const result_outcome_names[] = {"succeeded", "unchanged", "failed", "superseded",
                                             "timed_out", "skipped",   NULL};
+const char *const result_check_names[] = {"answer", "size", "etag", "checksum", NULL};
 
 static const struct field object_fields[] = {
     MEMBER_TEXT(result_object, bucket, REQUIRED, check_not_empty),
@@ -10,6 +11,8 @@ static const struct field object_fields[] = {
     MEMBER_TEXT(result_object, etag, OPTIONAL, check_not_empty),
     MEMBER_TEXT(result_object, version, OPTIONAL, check_not_empty),
     MEMBER_BOOLEAN(result_object, unchanged),
+    MEMBER_CHOICE_OR_FIRST(result_object, check, result_check_names),
+    MEMBER_TEXT(result_object, checksum, OPTIONAL, check_not_empty),
     MEMBER_INTEGER(result_object, attempts, REQUIRED),
     {0},
 };
@@ -35,6 +38,7 @@ static const struct field result_fields[] = {
     MEMBER_INTEGER(result, attempts, REQUIRED),
     MEMBER_INTEGER(result, objects, REQUIRED),
     MEMBER_INTEGER(result, bytes, REQUIRED),
+    MEMBER_INTEGER(result, left_out, OPTIONAL),
     MEMBER_TIME(result, started, REQUIRED),
     MEMBER_TIME(result, finished, REQUIRED),
     MEMBER_GROUPS(result, evidence, OPTIONAL, object_fields, result_object),

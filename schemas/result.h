@@ -17,6 +17,12 @@ enum result_outcome {
 
 extern const char *const result_outcome_names[];
 
+/* How far a written object was compared with its source: not at all beyond the store's own word, by size, by ETag, or
+ * by a checksum of all its bytes. */
+enum result_check { CHECK_ANSWER, CHECK_SIZE, CHECK_ETAG, CHECK_CHECKSUM };
+
+extern const char *const result_check_names[];
+
 /* At most this many objects are listed one by one; `objects` and `bytes` always count all. */
 enum { RESULT_EVIDENCE_MAXIMUM = 2000 };
 
@@ -27,6 +33,8 @@ struct result_object {
     char *etag;    /* of the written object, as the store answered */
     char *version; /* version id, where the bucket keeps versions */
     bool unchanged;
+    int check;      /* enum result_check */
+    char *checksum; /* of all its bytes, where it is known: crc64nvme:<base64> or sha256:<hex> */
     int64_t attempts;
 };
 
@@ -45,6 +53,7 @@ struct result {
     int64_t attempts; /* how often the job was tried, 0 when it never ran */
     int64_t objects;  /* objects that are in place */
     int64_t bytes;
+    int64_t left_out; /* objects of the build that its manifest does not name */
     int64_t started_ms;
     int64_t finished_ms;
     struct groups evidence; /* of struct result_object */

@@ -43,7 +43,8 @@ class Request:
 
 
 class Proxy:
-    """`fault(request)` answers None (pass on), a (status, body) pair, or a number of seconds to wait before passing on."""
+    """`fault(request)` answers None (pass on), a (status, body) pair, a number of seconds to wait before passing on, or "lose": pass on and hang up instead of
+    handing the answer back."""
 
     def __init__(self, url, fault=None):
         self.upstream = urlsplit(url).netloc
@@ -64,6 +65,10 @@ class Proxy:
                 with proxy.lock:
                     proxy.requests.append(request)
                 answer = proxy.fault(request)
+                if answer == "lose":
+                    request.status = proxy.forward(self, body)[0]
+                    self.close_connection = True
+                    return
                 if isinstance(answer, (int, float)):
                     time.sleep(answer)
                     answer = None
@@ -110,6 +115,9 @@ class Proxy:
             return answer.status, headers, content
         finally:
             upstream.close()
+
+    def parts(self):
+        return [one for one in self.requests if one.method == "PUT" and "partNumber" in one.query]
 
     def copies(self):
         return [one for one in self.requests if one.is_copy]

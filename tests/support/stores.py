@@ -29,18 +29,21 @@ def s3_client(url, key, secret, token=None):
 
 
 def tenant_policy(account, source):
-    """The rights of the reference's role: write and list its own buckets, read and list the source."""
+    """The rights of the reference's role: write and list its own buckets, read and list the source; and those that objects
+    with tags need."""
     own = [f"arn:aws:s3:::source-artifact-{account}", f"arn:aws:s3:::frontend-{account}"]
     main = f"arn:aws:s3:::{source}"
     return {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [f"{bucket}/*" for bucket in own]},
+        {"Effect": "Allow", "Action": ["s3:PutObject", "s3:PutObjectTagging"],
+         "Resource": [f"{bucket}/*" for bucket in own]},
         {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [*own, main]},
-        {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"{main}/*"]}]}
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectTagging"], "Resource": [f"{main}/*"]}]}
 
 
 class Store:
     name = ""
     judges = set()
+    holds = {"tags"}
 
     def __init__(self, directory):
         self.directory = Path(directory)
@@ -136,6 +139,7 @@ class Store:
 class Moto(Store):
     name = "moto"
     judges = {"accounts"}
+    holds = set()  # tags are kept per account: those of the source are not seen by the account that copies
 
     def start(self):
         port = free_ports(1)[0]
@@ -261,7 +265,8 @@ class Versitygw(Store):
         self.main_client().put_bucket_policy(Bucket=self.source_bucket, Policy=json.dumps(
             {"Version": "2012-10-17", "Statement": [
                 {"Effect": "Allow", "Principal": {"AWS": [MAIN]}, "Action": "s3:*", "Resource": [source, f"{source}/*"]},
-                {"Effect": "Allow", "Principal": {"AWS": tenants}, "Action": ["s3:GetObject"],
+                {"Effect": "Allow", "Principal": {"AWS": tenants},
+                 "Action": ["s3:GetObject", "s3:GetObjectTagging"],
                  "Resource": [f"{source}/*"]},
                 {"Effect": "Allow", "Principal": {"AWS": tenants}, "Action": ["s3:ListBucket"], "Resource": [source]}]}))
 

@@ -22,6 +22,7 @@ class StsFront:
         self.caller = {caller_key: caller_secret}
         self.roles = {}      # ARN -> {"external_id", "user", "secret"}
         self.calls = []      # what was asked, in order
+        self.issued = []     # secret keys and session tokens that were handed out
         self.failures = {}   # ARN -> list of (status, code)
         front = self
 
@@ -118,6 +119,7 @@ class StsFront:
         if reply.status_code != 200:
             return self.error(500, "InternalError", reply.text[:300])
         issued = re.search(r"<Credentials>.*</Credentials>", reply.text, re.S).group(0)
+        self.issued += re.findall(r"<(?:SecretAccessKey|SessionToken)>([^<]*)<", issued)
         account, name = arn.split(":")[4], arn.split("/")[-1]
         return 200, (f"<AssumeRoleResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><AssumeRoleResult>{issued}"
                      f"<AssumedRoleUser><Arn>arn:aws:sts::{account}:assumed-role/{name}/{form['RoleSessionName']}</Arn>"

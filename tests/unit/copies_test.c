@@ -1,6 +1,7 @@
 #include "workers/copier/copies.h"
 
 #include "tests/support/unit.h"
+#include "workers/common/base/auto.h"
 
 #include <string.h>
 
@@ -35,8 +36,8 @@ static void assets_come_first_then_pages_then_the_trigger(void **state)
     AUTO_COPIES copies = {0};
     struct s3_listing source;
     struct s3_object zip[] = {{"b1/app.zip", "\"z\"", 5, 0}, {"b1/app.zip.sha256", "\"s\"", 6, 0}};
-    copies_add(&copies, &archive, listing(&source, zip, 2), NULL);
-    copies_add(&copies, &front_end, listing(&source, front_end_objects, 4), NULL);
+    copies_add(&copies, &archive, listing(&source, zip, 2), NULL, NULL);
+    copies_add(&copies, &front_end, listing(&source, front_end_objects, 4), NULL, NULL);
     copies_sort(&copies, false);
     static const struct {
         const char *key;
@@ -47,7 +48,8 @@ static void assets_come_first_then_pages_then_the_trigger(void **state)
                   {"codebuild/artifacts", PHASE_TRIGGER}};
     assert_int_equal(copies.count, 4);
     for (size_t i = 0; i < 4; i++) {
-        assert_string_equal(copies.objects[i].target_key, wanted[i].key);
+        AUTO(text) char *key = copy_object_key(&copies.objects[i]);
+        assert_string_equal(key, wanted[i].key);
         assert_int_equal(copies.objects[i].phase, wanted[i].phase);
         assert_false(copies.objects[i].unchanged);
     }
@@ -58,10 +60,11 @@ static void the_target_prefix_takes_the_place_of_the_source_prefix(void **state)
     (void)state;
     AUTO_COPIES copies = {0};
     struct s3_listing source;
-    copies_add(&copies, &below_a_prefix, listing(&source, front_end_objects, 4), NULL);
+    copies_add(&copies, &below_a_prefix, listing(&source, front_end_objects, 4), NULL, NULL);
     copies_sort(&copies, false);
-    assert_string_equal(copies.objects[0].source_key, "b1/frontend/css/a.css");
-    assert_string_equal(copies.objects[0].target_key, "www/css/a.css");
+    AUTO(text) char *key = copy_object_key(&copies.objects[0]);
+    assert_string_equal(copies.objects[0].source->key, "b1/frontend/css/a.css");
+    assert_string_equal(key, "www/css/a.css");
 }
 
 static void only_the_same_size_and_etag_is_unchanged(void **state)
@@ -81,7 +84,8 @@ static void only_the_same_size_and_etag_is_unchanged(void **state)
         struct s3_listing source;
         struct s3_listing target;
         struct s3_object present = rows[i].target;
-        copies_add(&copies, &front_end, listing(&source, front_end_objects + 2, 1), listing(&target, &present, 1));
+        copies_add(&copies, &front_end, listing(&source, front_end_objects + 2, 1), listing(&target, &present, 1),
+                   NULL);
         copies_sort(&copies, false);
         assert_int_equal(copies.objects[0].unchanged, rows[i].unchanged);
     }
@@ -95,7 +99,7 @@ static void an_object_without_etag_is_never_taken_for_the_same(void **state)
     struct s3_listing target;
     struct s3_object from[] = {{"b1/frontend/a", "", 3, 0}};
     struct s3_object to[] = {{"a", "", 3, 0}};
-    copies_add(&copies, &front_end, listing(&source, from, 1), listing(&target, to, 1));
+    copies_add(&copies, &front_end, listing(&source, from, 1), listing(&target, to, 1), NULL);
     assert_false(copies.objects[0].unchanged);
 }
 
@@ -109,8 +113,8 @@ static void the_trigger_is_written_again_when_anything_else_is_new(void **state)
         struct s3_object zip[] = {{"b1/app.zip", "\"z\"", 5, 0}};
         struct s3_object there[] = {{"codebuild/artifacts", "\"z\"", 5, 0}};
         struct s3_object asset[] = {{"css/a.css", is_new ? "\"x\"" : "\"c\"", 20, 0}};
-        copies_add(&copies, &archive, listing(&source, zip, 1), listing(&target, there, 1));
-        copies_add(&copies, &front_end, listing(&source, front_end_objects + 2, 1), listing(&target, asset, 1));
+        copies_add(&copies, &archive, listing(&source, zip, 1), listing(&target, there, 1), NULL);
+        copies_add(&copies, &front_end, listing(&source, front_end_objects + 2, 1), listing(&target, asset, 1), NULL);
         copies_sort(&copies, false);
         assert_int_equal(copies.objects[1].phase, PHASE_TRIGGER);
         assert_int_equal(copies.objects[1].unchanged, !is_new);
@@ -136,8 +140,8 @@ static void the_trigger_is_written_again_when_it_was_not_the_last(void **state)
         struct s3_object zip[] = {{"b1/app.zip", "\"z\"", 5, 0}};
         struct s3_object there[] = {{"codebuild/artifacts", "\"z\"", 5, rows[i].trigger_ms}};
         struct s3_object asset[] = {{"css/a.css", "\"c\"", 20, rows[i].asset_ms}};
-        copies_add(&copies, &archive, listing(&source, zip, 1), listing(&target, there, 1));
-        copies_add(&copies, &front_end, listing(&source, front_end_objects + 2, 1), listing(&target, asset, 1));
+        copies_add(&copies, &archive, listing(&source, zip, 1), listing(&target, there, 1), NULL);
+        copies_add(&copies, &front_end, listing(&source, front_end_objects + 2, 1), listing(&target, asset, 1), NULL);
         copies_sort(&copies, rows[i].has_written);
         assert_true(copies.objects[0].unchanged);
         assert_int_equal(copies.objects[1].unchanged, rows[i].unchanged);

@@ -23,6 +23,12 @@ static const struct option copy_rows[] = {
     {0},
 };
 
+static const struct option cache_control_rows[] = {
+    {.name = "suffix", .type = OPTION_TEXT, .initial = "", .help = "how the key ends; empty: any key"},
+    {.name = "value", .type = OPTION_TEXT, .is_required = true, .help = "the header, such as no-cache"},
+    {0},
+};
+
 static const struct option repository_rows[] = {
     {.name = "name",
      .type = OPTION_TEXT,
@@ -34,6 +40,7 @@ static const struct option repository_rows[] = {
     {.name = "branches", .type = OPTION_TEXTS, .help = "branches that may deploy, when the map names them"},
     {.name = "tag_rule", .type = OPTION_CHOICE, .choices = "longest|reference", .help = "how a deploy tag is found"},
     {.name = "source_bucket", .type = OPTION_TEXT, .help = "the bucket the builds are in"},
+    {.name = "manifest", .type = OPTION_TEXT, .help = "key of the build's manifest"},
     {.name = "copies", .type = OPTION_GROUPS, .group = copy_rows, .help = "what goes where"},
     {0},
 };
@@ -80,6 +87,36 @@ const struct option resolver_options[] = {
      .type = OPTION_TEXT,
      .initial = "tenant-{account}",
      .help = "the AWS profile of an account, with credentials = profile"},
+    {.name = "resolver.mode",
+     .type = OPTION_CHOICE,
+     .initial = "copy",
+     .choices = "copy|relay",
+     .help = "S3 copies with the account's credentials, or the copier reads with the main account's and writes with "
+             "the account's, unless the account's entry says otherwise"},
+    {.name = "resolver.manifest",
+     .type = OPTION_TEXT,
+     .help = "key of a build's manifest: nothing is copied that it does not name"},
+    {.name = "resolver.encryption",
+     .type = OPTION_CHOICE,
+     .choices = "AES256|aws:kms|aws:kms:dsse",
+     .help = "how S3 encrypts what is written; without it as the bucket says"},
+    {.name = "resolver.kms_key",
+     .type = OPTION_TEXT,
+     .help = "ARN of the key of an account, with encryption = aws:kms, unless the account's entry says otherwise"},
+    {.name = "resolver.bucket_key",
+     .type = OPTION_BOOLEAN,
+     .initial = "false",
+     .help = "use a bucket key, which saves most requests to KMS"},
+    {.name = "resolver.storage_class", .type = OPTION_TEXT, .help = "storage class of what is written"},
+    {.name = "resolver.acl", .type = OPTION_TEXT, .help = "canned ACL of what is written; buckets may refuse any"},
+    {.name = "resolver.new_only",
+     .type = OPTION_BOOLEAN,
+     .initial = "false",
+     .help = "overwrite nothing (If-None-Match: *), as some buckets' policies demand"},
+    {.name = "resolver.cache_control",
+     .type = OPTION_GROUPS,
+     .group = cache_control_rows,
+     .help = "Cache-Control by the end of the key; the first that fits counts; without it the source's own"},
     {.name = "repositories", .type = OPTION_GROUPS, .group = repository_rows, .help = "what differs for a repository"},
     {0},
 };
@@ -287,19 +324,46 @@ static void copies_check(const struct options *options, const char *name, struct
     }
 }
 
+static void encryption_check(const struct options *options, struct buffer *mistakes)
+{
+    const char *key = options_text(options, "resolver.kms_key");
+    const char *encryption = options_text(options, "resolver.encryption");
+    if (key != NULL && !text_starts_with(key, "arn:")) {
+        buffer_append_format(mistakes,
+                             "resolver.kms_key \"%s\" is not an ARN: a bare id or alias would mean another key in "
+                             "another account\n",
+                             key);
+    }
+    if (key != NULL && (encryption == NULL || !text_starts_with(encryption, "aws:kms"))) {
+        buffer_append_format(mistakes, "resolver.kms_key needs encryption = \"aws:kms\" or \"aws:kms:dsse\"\n");
+    }
+    for (size_t i = 0; i < options_groups(options, "resolver.cache_control"); i++) {
+        const char *value = options_text(options_group(options, "resolver.cache_control", i), "value");
+        for (const char *at = value; *at != '\0'; at++) {
+            if (*at < ' ' || *at > '~') {
+                buffer_append_format(mistakes, "resolver.cache_control: a value must be printable ASCII\n");
+                break;
+            }
+        }
+    }
+}
+
 bool plan_read(const struct options *options, struct plan **ret_plan, struct buffer *mistakes)
 {
     static const char *const templates[] = {"resolver.application", "resolver.source_bucket", "resolver.role",
-                                            "resolver.external_id", "resolver.profile"};
+                                            "resolver.external_id", "resolver.profile",       "resolver.manifest",
+                                            "resolver.kms_key"};
     size_t before = mistakes->len;
     for (size_t i = 0; i < sizeof(templates) / sizeof(templates[0]); i++) {
         template_check(templates[i], options_text(options, templates[i]), mistakes);
     }
     copies_check(options, "resolver.copies", mistakes);
+    encryption_check(options, mistakes);
     for (size_t i = 0; i < options_groups(options, "repositories"); i++) {
         const struct options *group = options_group(options, "repositories", i);
         template_check("repositories.application", options_text(group, "application"), mistakes);
         template_check("repositories.source_bucket", options_text(group, "source_bucket"), mistakes);
+        template_check("repositories.manifest", options_text(group, "manifest"), mistakes);
         copies_check(group, "copies", mistakes);
     }
     const char *main_account = options_text(options, "aws.main_account");
@@ -467,6 +531,40 @@ static void job_add_credentials(const struct plan *plan, const struct filling *f
     }
 }
 
+/* How what is copied is written. */
+static void job_add_writing(const struct plan *plan, const struct filling *filling, const struct account *directory,
+                            struct job *job)
+{
+    const struct options *options = plan->options;
+    const char *manifest = plan_text(plan, job->repository, "manifest", "resolver.manifest");
+    const char *kms_key = options_text(options, "resolver.kms_key");
+    const char *encryption = options_text(options, "resolver.encryption");
+    job->mode = strcmp(options_text(options, "resolver.mode"), "relay") == 0 ? JOB_RELAY : JOB_COPY;
+    if (directory != NULL && directory->mode != MODE_DEFAULT) {
+        job->mode = directory->mode == MODE_RELAY ? JOB_RELAY : JOB_COPY;
+    }
+    while (encryption != NULL && strcmp(job_encryption_names[job->encryption], encryption) != 0) {
+        job->encryption++;
+    }
+    job->manifest = manifest != NULL ? template_render(manifest, filling) : NULL;
+    bool has_key = job->encryption == JOB_ENCRYPTION_KMS || job->encryption == JOB_ENCRYPTION_KMS_TWICE;
+    if (has_key && directory != NULL && directory->kms_key != NULL) {
+        job->kms_key = text_copy(directory->kms_key);
+    } else if (kms_key != NULL) {
+        job->kms_key = template_render(kms_key, filling);
+    }
+    job->bucket_key = options_boolean(options, "resolver.bucket_key");
+    job->storage_class = text_copy_or_null(options_text(options, "resolver.storage_class"));
+    job->acl = text_copy_or_null(options_text(options, "resolver.acl"));
+    job->new_only = options_boolean(options, "resolver.new_only");
+    for (size_t i = 0; i < options_groups(options, "resolver.cache_control"); i++) {
+        const struct options *row = options_group(options, "resolver.cache_control", i);
+        struct job_cache_control *rule = groups_add(&job->cache_control, sizeof(*rule));
+        rule->suffix = text_copy(options_text(row, "suffix"));
+        rule->value = text_copy(options_text(row, "value"));
+    }
+}
+
 struct job *plan_job(const struct plan *plan, const struct plan_deployment *deployment, const char *account,
                      const struct account *directory)
 {
@@ -492,5 +590,6 @@ struct job *plan_job(const struct plan *plan, const struct plan_deployment *depl
     job->accepted_ms = deployment->accepted_ms;
     job_add_credentials(plan, &filling, directory, job);
     job_add_copies(plan, &filling, directory, job);
+    job_add_writing(plan, &filling, directory, job);
     return job;
 }

@@ -10,11 +10,10 @@
 
 enum {
     URL_MAXIMUM = 16 * 1024,
-    HEADER_LINES_MAXIMUM = 32,
+    HEADERS_OF_OURS = 5,     /* at most: host, hash, date, token, authorization */
     SKEW_MINIMUM_MS = 30000, /* smaller ones do not matter: services accept some minutes */
     REDIRECTS_MAXIMUM = 3,
     STALE_MAXIMUM = 3,
-    ATTEMPTS_MAXIMUM = 8,
 };
 
 struct aws_client {
@@ -63,8 +62,6 @@ struct aws_client *aws_client_new(struct loop *loop, const struct aws_client_set
     client->loop = loop;
     client->sigv4 = sigv4_new();
     client->retry = retry_rules_standard();
-    /* A copy is worth more patience than a page load; the deadline ends it. */
-    client->retry.attempts_maximum = ATTEMPTS_MAXIMUM;
     if (settings != NULL) {
         client->endpoints = settings->endpoints;
         client->s3_url = settings->endpoints.s3_url != NULL ? text_copy(settings->endpoints.s3_url) : NULL;
@@ -75,6 +72,16 @@ struct aws_client *aws_client_new(struct loop *loop, const struct aws_client_set
         client->retry = settings->retry.attempts_maximum > 0 ? settings->retry : client->retry;
     }
     return client;
+}
+
+struct aws_client *aws_client_copy(const struct aws_client *client, struct loop *loop)
+{
+    struct aws_client_settings settings = {
+        .endpoints = client->endpoints,
+        .retry = client->retry,
+        .is_payload_signed_always = client->is_payload_signed_always,
+    };
+    return aws_client_new(loop, &settings);
 }
 
 static void call_free(struct aws_call *call)
@@ -207,8 +214,9 @@ static void call_learn_skew(struct aws_call *call, const struct http_answer *ans
 
 static const char *call_region(struct aws_call *call)
 {
-    const char *known =
-        call->request.bucket != NULL ? index_get(&call->client->regions, slice_of(call->request.bucket)) : NULL;
+    const char *known = call->request.bucket != NULL && !call->request.is_region_fixed
+                            ? index_get(&call->client->regions, slice_of(call->request.bucket))
+                            : NULL;
     return known != NULL ? known : call->region;
 }
 
@@ -245,29 +253,42 @@ static bool call_url(struct aws_call *call, const char *region, struct buffer *u
            error_set(err, ERROR_REJECT, "the request's URL is too long");
 }
 
-/* Signs the request for this moment and fills the header lines. */
-static size_t call_sign(struct aws_call *call, const char *url, const char *path, const char *region,
-                        char *lines[HEADER_LINES_MAXIMUM])
+static bool call_hashes_body(const struct aws_call *call, const char *url)
 {
     const struct aws_request *request = &call->request;
-    struct sigv4_header signed_headers[HEADER_LINES_MAXIMUM];
+    return request->service != AWS_S3 || !text_starts_with(url, "https://") || call->client->is_payload_signed_always ||
+           request->body.len == 0;
+}
+
+static void call_payload_hash(const struct aws_call *call, const char *url, char ret_hash[SIGV4_HASH_SIZE])
+{
+    const struct aws_request *request = &call->request;
+    if (!call_hashes_body(call, url)) {
+        (void)snprintf(ret_hash, SIGV4_HASH_SIZE, "%s", SIGV4_UNSIGNED_PAYLOAD);
+    } else if (request->body_sha256 != NULL) {
+        (void)snprintf(ret_hash, SIGV4_HASH_SIZE, "%s", request->body_sha256);
+    } else {
+        sigv4_hash(request->body, ret_hash);
+    }
+}
+
+/* Signs the request for this moment and fills the header lines: as many as the request has, and ours. */
+static size_t call_sign(struct aws_call *call, const char *url, const char *path, const char *region, char **lines)
+{
+    const struct aws_request *request = &call->request;
+    struct sigv4_header *signed_headers =
+        memory_zeroed(request->header_count + HEADERS_OF_OURS, sizeof(*signed_headers));
     char hash[SIGV4_HASH_SIZE];
     size_t count = 0;
     size_t line_count = 0;
     bool is_s3 = request->service == AWS_S3;
-    bool is_unsigned =
-        is_s3 && text_starts_with(url, "https://") && !call->client->is_payload_signed_always && request->body.len > 0;
     AUTO(text) char *host = slice_copy(url_host(url));
-    if (is_unsigned) {
-        (void)snprintf(hash, sizeof(hash), "%s", SIGV4_UNSIGNED_PAYLOAD);
-    } else {
-        sigv4_hash(request->body, hash);
-    }
+    call_payload_hash(call, url, hash);
     signed_headers[count++] = (struct sigv4_header){"host", host};
     if (is_s3) {
         signed_headers[count++] = (struct sigv4_header){"x-amz-content-sha256", hash};
     }
-    for (size_t i = 0; i < request->header_count && count < HEADER_LINES_MAXIMUM - 4; i++) {
+    for (size_t i = 0; i < request->header_count; i++) {
         signed_headers[count++] = call->headers[i];
     }
     struct sigv4_request sigv4 = {
@@ -298,6 +319,7 @@ static size_t call_sign(struct aws_call *call, const char *url, const char *path
     }
     lines[line_count++] =
         text_format("Authorization: %.*s", (int)signature.authorization.len, signature.authorization.ptr);
+    free(signed_headers);
     return line_count;
 }
 
@@ -307,7 +329,6 @@ static void call_send(void *context)
 {
     struct aws_call *call = context;
     const char *region = call_region(call);
-    char *lines[HEADER_LINES_MAXIMUM];
     AUTO(buffer) struct buffer url;
     AUTO(buffer) struct buffer path;
     buffer_init(&url, URL_MAXIMUM);
@@ -323,6 +344,7 @@ static void call_send(void *context)
         free(call->region);
         call->region = copy;
     }
+    char **lines = memory_zeroed(call->request.header_count + HEADERS_OF_OURS, sizeof(*lines));
     size_t line_count = call_sign(call, url.ptr, path.ptr, call->region, lines);
     int64_t left_ms = call->request.deadline_ms - clock_monotonic_ms();
     int64_t timeout_ms = call->request.attempt_timeout_ms < left_ms ? call->request.attempt_timeout_ms : left_ms;
@@ -340,6 +362,7 @@ static void call_send(void *context)
     for (size_t i = 0; i < line_count; i++) {
         free(lines[i]);
     }
+    free(lines);
 }
 
 /* --- deciding what an answer means --- */
@@ -359,10 +382,13 @@ static bool call_retries(struct aws_call *call, const struct http_answer *answer
     AUTO(text) char *amz_after = slice_copy(http_answer_header(answer, "x-amz-retry-after"));
     AUTO(text) char *after = slice_copy(http_answer_header(answer, "Retry-After"));
     int64_t delay_ms;
+    struct retry_rules rules = call->client->retry;
+    rules.attempts_maximum =
+        call->request.attempts_maximum > 0 ? call->request.attempts_maximum : rules.attempts_maximum;
     double random = (double)backoff_ms(0, 1 << 20, 1 << 20) / (double)(1 << 20);
-    if (retry_after_failure(&call->retry, &call->client->retry, call_quota(call), failure->kind == FAILURE_THROTTLED,
-                            random, retry_read_amz_retry_after_ms(amz_after),
-                            retry_read_retry_after_ms(after, clock_wall_ms()), &delay_ms) != RETRY_AGAIN ||
+    if (retry_after_failure(&call->retry, &rules, call_quota(call), failure->kind == FAILURE_THROTTLED, random,
+                            retry_read_amz_retry_after_ms(amz_after), retry_read_retry_after_ms(after, clock_wall_ms()),
+                            &delay_ms) != RETRY_AGAIN ||
         clock_monotonic_ms() + delay_ms >= call->request.deadline_ms) {
         return false;
     }
@@ -372,7 +398,8 @@ static bool call_retries(struct aws_call *call, const struct http_answer *answer
 
 static bool call_follows_region(struct aws_call *call, const struct failure *failure)
 {
-    if (failure->kind != FAILURE_WRONG_REGION || call->request.bucket == NULL || !region_is_valid(failure->region) ||
+    bool may_follow = call->request.bucket != NULL && !call->request.is_region_fixed;
+    if (failure->kind != FAILURE_WRONG_REGION || !may_follow || !region_is_valid(failure->region) ||
         strcmp(failure->region, call->region) == 0 || call->redirects++ >= REDIRECTS_MAXIMUM) {
         return false;
     }
@@ -441,6 +468,7 @@ struct aws_call *aws_call_start(struct aws_client *client, const struct aws_requ
     call->request.query = keep(call, 3, request->query);
     call->request.operation = keep(call, 4, request->operation);
     call->request.quota_key = keep(call, 5, request->quota_key);
+    call->request.body_sha256 = keep(call, 6, request->body_sha256);
     call->headers = memory_zeroed(request->header_count, sizeof(*call->headers));
     for (size_t i = 0; i < request->header_count; i++) {
         call->headers[i] =

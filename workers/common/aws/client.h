@@ -30,6 +30,9 @@ struct aws_client_settings {
 /* settings may be NULL. The loop must outlive the client. */
 struct aws_client *aws_client_new(struct loop *loop, const struct aws_client_settings *settings);
 
+/* Another one with the same settings on another loop. */
+struct aws_client *aws_client_copy(const struct aws_client *client, struct loop *loop);
+
 /* Cancels every call without calling back. NULL is fine. */
 void aws_client_free(struct aws_client *client);
 
@@ -40,15 +43,18 @@ bool aws_client_is_custom(const struct aws_client *client, enum aws_service serv
 struct aws_request {
     enum aws_service service;
     const char *region;
-    const char *bucket; /* NULL for services without */
+    bool is_region_fixed; /* a bucket in another region is FAILURE_WRONG_REGION instead of being followed */
+    const char *bucket;   /* NULL for services without */
     const char *method;
     const char *path;  /* encoded, starting with '/', behind the bucket, if there is one; "" for the bucket itself */
     const char *query; /* encoded; NULL: none */
     const struct sigv4_header *headers; /* sent and signed; names in lower case */
     size_t header_count;
     struct slice body;
+    const char *body_sha256; /* hex, when it is known; NULL: computed when needed */
     const struct credentials *credentials;
     int64_t attempt_timeout_ms; /* of one attempt */
+    unsigned attempts_maximum;  /* 0: the client's rules */
     int64_t deadline_ms;        /* clock_monotonic_ms; no attempt starts or lasts beyond it */
     size_t answer_maximum_bytes;
     const char *operation; /* for people, in errors: "CopyObject s3://a/b to s3://c/d" */

@@ -40,6 +40,7 @@ static const struct {
     {"NoSuchBucket", 0, FAILURE_NO_BUCKET},
     {"NoSuchKey", 0, FAILURE_NO_KEY},
     {"NoSuchVersion", 0, FAILURE_NO_KEY},
+    {"NoSuchUpload", 0, FAILURE_NO_UPLOAD},
     {"PreconditionFailed", 0, FAILURE_PRECONDITION},
     {"ConditionalRequestConflict", 0, FAILURE_TRANSIENT},
     {"OperationAborted", 0, FAILURE_TRANSIENT},
@@ -79,6 +80,7 @@ static const struct {
     [FAILURE_BAD_CREDENTIALS] = {"bad_credentials", ERROR_REJECT, "the access key or its secret is wrong"},
     [FAILURE_NO_BUCKET] = {"no_bucket", ERROR_REJECT, "the bucket does not exist"},
     [FAILURE_NO_KEY] = {"no_key", ERROR_REJECT, "the object does not exist"},
+    [FAILURE_NO_UPLOAD] = {"no_upload", ERROR_REJECT, "the multipart upload does not exist"},
     [FAILURE_PRECONDITION] = {"precondition", ERROR_REJECT, "the object has changed meanwhile"},
     [FAILURE_INVALID] = {"invalid", ERROR_REJECT, "refused"},
 };
@@ -177,6 +179,9 @@ bool failure_describe(const struct failure *failure, const char *operation, cons
     }
     bool needs_who = failure->kind == FAILURE_ACCESS_DENIED || failure->kind == FAILURE_BAD_CREDENTIALS ||
                      failure->kind == FAILURE_EXPIRED_TOKEN;
+    bool is_elsewhere = failure->kind == FAILURE_WRONG_REGION && failure->region[0] != '\0';
+    const char *joint = needs_who && origin != NULL ? " for " : is_elsewhere ? ": " : "";
+    const char *what = needs_who && origin != NULL ? origin : is_elsewhere ? failure->region : "";
     return error_set(err, kinds[failure->kind].action, "%.200s: %s%s%.120s%s", operation, kinds[failure->kind].words,
-                     needs_who && origin != NULL ? " for " : "", needs_who && origin != NULL ? origin : "", detail);
+                     joint, what, detail);
 }

@@ -22,6 +22,7 @@ enum failure_kind {
     FAILURE_BAD_CREDENTIALS, /* unknown key, wrong secret */
     FAILURE_NO_BUCKET,
     FAILURE_NO_KEY,       /* also a 404 without a body (HEAD) */
+    FAILURE_NO_UPLOAD,    /* neither open nor known: aborted, or completed by an earlier attempt */
     FAILURE_PRECONDITION, /* 412: the object is not the expected one */
     FAILURE_INVALID,      /* anything else that will stay wrong */
 };

@@ -8,77 +8,101 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
     PATH_MAXIMUM = 16 * 1024 * 1024, /* far more than a URL may have: nothing is cut here, the client refuses it */
     SOURCE_MAXIMUM = 8 * 1024,       /* of a header */
-    LIST_ANSWER_MAXIMUM = 8 * 1024 * 1024,
-    SMALL_ANSWER_MAXIMUM = 256 * 1024,
-    LIST_TIMEOUT_MS = 30000,
-    HEAD_TIMEOUT_MS = 15000,
-    COPY_TIMEOUT_MS = 600000, /* S3 answers a copy of 5 GB when it is done */
-    HEADERS_MAXIMUM = 8,
-    PAGES_MAXIMUM = 100000,
+    ANSWER_MAXIMUM = 256 * 1024,
+    UPLOADS_ANSWER_MAXIMUM = 4 * 1024 * 1024,
+    COMPLETE_MAXIMUM = 4 * 1024 * 1024,
+    SMALL_TIMEOUT_MS = 30000,
+    UNKNOWN_SIZE_TIMEOUT_MS = 600000,
+    UNKNOWN_SIZE_MAXIMUM = 64 * 1024 * 1024,
+    COPY_BYTES_PER_MS = 10000,    /* the slowest copy within the store that is waited for: 10 MB/s */
+    TRANSFER_BYTES_PER_MS = 1000, /* the slowest transfer from or to us: 1 MB/s */
+    PART_ATTEMPTS = 8,            /* giving up one part costs all the others */
 };
+
+/* What an answer must hold. */
+enum needs { NEEDS_NOTHING, NEEDS_ETAG_HEADER, NEEDS_ETAG_ELEMENT, NEEDS_UPLOAD_ID, NEEDS_ROOT };
+
+struct operation {
+    const char *name;
+    const char *method;
+    enum needs needs;
+    const char *root; /* of the answer's document */
+};
+
+static const struct operation copy_object = {"CopyObject", "PUT", NEEDS_ETAG_ELEMENT, "CopyObjectResult"};
+static const struct operation head_object = {"HeadObject", "HEAD", NEEDS_NOTHING, NULL};
+static const struct operation get_object = {"GetObject", "GET", NEEDS_NOTHING, NULL};
+static const struct operation put_object = {"PutObject", "PUT", NEEDS_ETAG_HEADER, NULL};
+static const struct operation get_tags = {"GetObjectTagging", "GET", NEEDS_ROOT, "Tagging"};
+static const struct operation create_upload = {"CreateMultipartUpload", "POST", NEEDS_UPLOAD_ID,
+                                               "InitiateMultipartUploadResult"};
+static const struct operation upload_part = {"UploadPart", "PUT", NEEDS_ETAG_HEADER, NULL};
+static const struct operation upload_part_copy = {"UploadPartCopy", "PUT", NEEDS_ETAG_ELEMENT, "CopyPartResult"};
+static const struct operation complete_upload = {"CompleteMultipartUpload", "POST", NEEDS_ETAG_ELEMENT,
+                                                 "CompleteMultipartUploadResult"};
+static const struct operation abort_upload = {"AbortMultipartUpload", "DELETE", NEEDS_NOTHING, NULL};
+static const struct operation list_uploads = {"ListMultipartUploads", "GET", NEEDS_ROOT, "ListMultipartUploadsResult"};
 
 struct s3_call {
     struct aws_client *client;
     struct aws_call *call;
+    const struct operation *operation;
     struct loop_timer *timer; /* of a call that is refused without being sent */
     struct error refused;
-    void *on_done;
+    s3_done *done;
     void *context;
-    /* of a listing */
-    char *bucket;
-    char *region;
-    char *owner;
-    char *prefix;
-    char *token; /* of the next page */
-    struct credentials *credentials;
-    size_t objects_maximum;
-    int64_t deadline_ms;
-    unsigned pages;
-    unsigned attempts;
-    bool is_truncated;
-    bool is_url_encoded; /* not every store does what encoding-type asks for, but all say so */
-    struct s3_listing *listing;
-    struct s3_object object; /* that is being read */
-    /* of a copy */
+    struct buffer body;
+    int64_t length_bytes; /* of a read; -1: any */
+    char *range;          /* "bytes 0-9/": how the answer's Content-Range begins */
+    char *key;            /* of listed uploads */
+    /* What the answer holds. */
+    bool has_root;
     char *etag;
+    char *upload_id;
+    struct buffer tags;
+    char *tag_key;
+    char *listed_key;
+    char *listed_id;
+    char **upload_ids;
+    size_t upload_count;
+    struct s3_checksums checksums;
+    bool is_composite; /* the checksums are of the parts' checksums */
 };
 
-static void object_clear(struct s3_object *object)
+static void answer_clear(struct s3_call *call)
 {
-    free(object->key);
-    free(object->etag);
-    *object = (struct s3_object){0};
-}
-
-void s3_listing_free(struct s3_listing *listing)
-{
-    if (listing == NULL) {
-        return;
+    free(call->etag);
+    free(call->upload_id);
+    free(call->tag_key);
+    free(call->listed_key);
+    free(call->listed_id);
+    for (size_t i = 0; i < call->upload_count; i++) {
+        free(call->upload_ids[i]);
     }
-    for (size_t i = 0; i < listing->count; i++) {
-        object_clear(&listing->objects[i]);
-    }
-    free(listing->objects);
-    free(listing);
+    free(call->upload_ids);
+    call->etag = call->upload_id = call->tag_key = call->listed_key = call->listed_id = NULL;
+    call->upload_ids = NULL;
+    call->upload_count = 0;
+    call->has_root = false;
+    call->is_composite = false;
+    call->checksums = (struct s3_checksums){0};
+    buffer_clear(&call->tags);
 }
 
 static void call_free(struct s3_call *call)
 {
     aws_call_cancel(call->call);
     loop_timer_cancel(aws_client_loop(call->client), call->timer);
-    free(call->bucket);
-    free(call->region);
-    free(call->owner);
-    free(call->prefix);
-    free(call->token);
-    credentials_free(call->credentials);
-    s3_listing_free(call->listing);
-    object_clear(&call->object);
-    free(call->etag);
+    answer_clear(call);
+    buffer_done(&call->body);
+    buffer_done(&call->tags);
+    free(call->range);
+    free(call->key);
     free(call);
 }
 
@@ -89,382 +113,524 @@ void s3_cancel(struct s3_call *call)
     }
 }
 
-static int object_order(const void *a, const void *b)
+/* --- reading answers --- */
+
+static void text_set(char **text, struct slice value)
 {
-    return strcmp(((const struct s3_object *)a)->key, ((const struct s3_object *)b)->key);
+    free(*text);
+    *text = slice_copy(value);
 }
 
-const struct s3_object *s3_listing_find(const struct s3_listing *listing, const char *key)
+static void checksum_set(char *ret_text, size_t size, struct slice value)
 {
-    struct s3_object probe = {.key = (char *)(uintptr_t)key};
-    return listing->count > 0
-               ? bsearch(&probe, listing->objects, listing->count, sizeof(*listing->objects), object_order)
-               : NULL;
+    (void)snprintf(ret_text, size, "%.*s", value.len < size ? (int)value.len : 0, value.ptr != NULL ? value.ptr : "");
 }
 
-/* "/key", encoded. */
-static void path_of_key(const char *key, struct buffer *path)
+static void upload_listed(struct s3_call *call)
 {
-    buffer_append_char(path, '/');
-    uri_encode_path(path, slice_of(key));
-}
-
-static size_t header_add(struct sigv4_header *headers, size_t count, const char *name, const char *value)
-{
-    if (value != NULL) {
-        headers[count++] = (struct sigv4_header){name, value};
+    if (call->listed_id != NULL && call->listed_key != NULL && strcmp(call->listed_key, call->key) == 0) {
+        call->upload_ids = memory_resized(call->upload_ids, (call->upload_count + 1) * sizeof(*call->upload_ids));
+        call->upload_ids[call->upload_count++] = TAKE(call->listed_id);
     }
-    return count;
 }
 
-/* --- ListObjectsV2 --- */
-
-static void list_send(struct s3_call *call);
-
-static void listing_add(struct s3_listing *listing, struct s3_object *object)
-{
-    if ((listing->count & (listing->count - 1)) == 0) {
-        size_t capacity = listing->count > 0 ? 2 * listing->count : 1;
-        listing->objects = memory_resized(listing->objects, capacity * sizeof(*listing->objects));
-    }
-    listing->objects[listing->count++] = *object;
-    *object = (struct s3_object){0};
-}
-
-static void list_element(void *context, const struct xml_element *element)
+static void answer_element(void *context, const struct xml_element *element)
 {
     struct s3_call *call = context;
-    static const char root[] = "ListBucketResult/";
-    const char *path = text_starts_with(element->path, root) ? element->path + strlen(root) : "";
-    if (strcmp(path, "Contents/Key") == 0) {
-        free(call->object.key);
-        call->object.key = slice_copy(element->text);
-    } else if (strcmp(path, "Contents/ETag") == 0) {
-        free(call->object.etag);
-        call->object.etag = slice_copy(element->text);
-    } else if (strcmp(path, "Contents/Size") == 0) {
-        call->object.size_bytes = strtoll(element->text.ptr, NULL, 10);
-    } else if (strcmp(path, "Contents/LastModified") == 0) {
-        (void)clock_parse(element->text.ptr, &call->object.modified_wall_ms);
-    } else if (strcmp(path, "Contents") == 0 && call->object.key != NULL) {
-        if (call->object.etag == NULL) {
-            call->object.etag = text_copy("");
-        }
-        listing_add(call->listing, &call->object);
-    } else if (strcmp(path, "EncodingType") == 0) {
-        call->is_url_encoded = slice_equal_text(element->text, "url");
-    } else if (strcmp(path, "IsTruncated") == 0) {
-        call->is_truncated = slice_equal_text(element->text, "true");
-    } else if (strcmp(path, "NextContinuationToken") == 0) {
-        free(call->token);
-        call->token = slice_copy(element->text);
-    }
-}
-
-/* In listings a space is '+', as in forms, and a plus sign is %2B. */
-static void object_decode_key(struct s3_object *object)
-{
-    AUTO(buffer) struct buffer key;
-    buffer_init(&key, PATH_MAXIMUM);
-    for (char *at = object->key; *at != '\0'; at++) {
-        *at = *at == '+' ? ' ' : *at;
-    }
-    uri_decode(&key, slice_of(object->key));
-    free(object->key);
-    object->key = slice_copy(buffer_slice(&key));
-}
-
-static bool list_accept(void *context, const struct http_answer *answer, struct error *err)
-{
-    struct s3_call *call = context;
-    struct s3_listing *page = memory_zeroed(1, sizeof(*page));
-    struct s3_listing *all = call->listing;
-    AUTO(text) char *token = TAKE(call->token);
-    call->listing = page;
-    call->is_truncated = false;
-    call->is_url_encoded = false;
-    object_clear(&call->object);
-    bool is_read = xml_read(answer->body, list_element, call, err);
-    AUTO(buffer) struct buffer root;
-    buffer_init(&root, 256);
-    is_read = is_read && ((xml_root(answer->body, &root) && strcmp(root.ptr, "ListBucketResult") == 0) ||
-                          error_set(err, ERROR_RETRY, "the answer is not a ListBucketResult"));
-    is_read = is_read && (!call->is_truncated || call->token != NULL ||
-                          error_set(err, ERROR_RETRY, "the page says that more follows, but not where"));
-    call->listing = all;
-    if (!is_read) {
-        free(call->token);
-        call->token = TAKE(token);
-        s3_listing_free(page);
-        return false;
-    }
-    for (size_t i = 0; i < page->count; i++) {
-        if (call->is_url_encoded) {
-            object_decode_key(&page->objects[i]);
-        }
-        listing_add(all, &page->objects[i]);
-    }
-    s3_listing_free(page);
-    return true;
-}
-
-static void list_end(struct s3_call *call, const struct aws_result *result)
-{
-    void (*on_done)(void *context, struct s3_list_result *result) =
-        (void (*)(void *, struct s3_list_result *))call->on_done;
-    void *context = call->context;
-    struct aws_result whole = *result;
-    whole.attempts = call->attempts;
-    struct s3_list_result list = {.result = &whole, .pages = call->pages};
-    if (whole.err.action == ERROR_NONE) {
-        list.listing = TAKE(call->listing);
-        if (list.listing->count > 0) {
-            qsort(list.listing->objects, list.listing->count, sizeof(*list.listing->objects), object_order);
-        }
-    }
-    call_free(call);
-    on_done(context, &list);
-    s3_listing_free(list.listing);
-}
-
-static void list_page_done(void *context, const struct aws_result *result)
-{
-    struct s3_call *call = context;
-    call->call = NULL;
-    call->pages++;
-    call->attempts += result->attempts;
-    struct aws_result end = *result;
-    if (result->err.action == ERROR_NONE &&
-        (call->listing->count > call->objects_maximum || call->pages >= PAGES_MAXIMUM)) {
-        end.failure.kind = FAILURE_INVALID;
-        end.answer = NULL;
-        (void)error_set(&end.err, ERROR_REJECT, "ListObjectsV2 s3://%s/%s: more than %zu objects", call->bucket,
-                        call->prefix, call->objects_maximum);
-    } else if (result->err.action == ERROR_NONE && call->is_truncated) {
-        list_send(call);
+    size_t length = strlen(call->operation->root);
+    if (!text_starts_with(element->path, call->operation->root)) {
         return;
     }
-    list_end(call, &end);
-}
-
-static void list_send(struct s3_call *call)
-{
-    AUTO(buffer) struct buffer query;
-    buffer_init(&query, PATH_MAXIMUM);
-    uri_add_parameter(&query, "list-type", "2");
-    uri_add_parameter(&query, "encoding-type", "url");
-    uri_add_parameter(&query, "prefix", call->prefix);
-    if (call->token != NULL) {
-        uri_add_parameter(&query, "continuation-token", call->token);
+    const char *path = element->path + length;
+    if (path[0] == '\0') {
+        call->has_root = true;
+    } else if (strcmp(path, "/ETag") == 0) {
+        text_set(&call->etag, element->text);
+    } else if (strcmp(path, "/UploadId") == 0) {
+        text_set(&call->upload_id, element->text);
+    } else if (strcmp(path, "/ChecksumCRC64NVME") == 0) {
+        checksum_set(call->checksums.crc64nvme, sizeof(call->checksums.crc64nvme), element->text);
+    } else if (strcmp(path, "/ChecksumSHA256") == 0) {
+        checksum_set(call->checksums.sha256, sizeof(call->checksums.sha256), element->text);
+    } else if (strcmp(path, "/ChecksumType") == 0) {
+        call->is_composite = slice_equal_text(element->text, "COMPOSITE");
+    } else if (strcmp(path, "/TagSet/Tag/Key") == 0) {
+        text_set(&call->tag_key, element->text);
+    } else if (strcmp(path, "/TagSet/Tag/Value") == 0 && call->tag_key != NULL) {
+        uri_add_parameter(&call->tags, call->tag_key, element->text.ptr);
+    } else if (strcmp(path, "/Upload/Key") == 0) {
+        text_set(&call->listed_key, element->text);
+    } else if (strcmp(path, "/Upload/UploadId") == 0) {
+        text_set(&call->listed_id, element->text);
+    } else if (strcmp(path, "/Upload") == 0) {
+        upload_listed(call);
     }
-    struct sigv4_header headers[HEADERS_MAXIMUM];
-    size_t count = header_add(headers, 0, "x-amz-expected-bucket-owner", call->owner);
-    AUTO(text) char *operation = text_format("ListObjectsV2 s3://%s/%s", call->bucket, call->prefix);
-    struct aws_request request = {
-        .service = AWS_S3,
-        .region = call->region,
-        .bucket = call->bucket,
-        .method = "GET",
-        .path = "",
-        .query = query.ptr,
-        .headers = headers,
-        .header_count = count,
-        .credentials = call->credentials,
-        .attempt_timeout_ms = LIST_TIMEOUT_MS,
-        .deadline_ms = call->deadline_ms,
-        .answer_maximum_bytes = LIST_ANSWER_MAXIMUM,
-        .operation = operation,
-        .quota_key = call->bucket,
-        .accept = list_accept,
-        .accept_context = call,
-    };
-    call->call = aws_call_start(call->client, &request, list_page_done, call);
 }
 
-struct s3_call *s3_list_objects(struct aws_client *client, const struct s3_list_request *request,
-                                void (*on_done)(void *context, struct s3_list_result *result), void *context)
+static bool document_accept(struct s3_call *call, const struct http_answer *answer, struct error *err)
 {
-    struct s3_call *call = memory_zeroed(1, sizeof(*call));
-    call->client = client;
-    call->on_done = (void *)on_done;
-    call->context = context;
-    call->bucket = text_copy(request->bucket.name);
-    call->region = text_copy(request->bucket.region);
-    call->owner = text_copy_or_null(request->bucket.owner);
-    call->prefix = text_copy(request->prefix);
-    call->credentials = credentials_copy(request->credentials);
-    call->objects_maximum = request->objects_maximum;
-    call->deadline_ms = request->deadline_ms;
-    call->listing = memory_zeroed(1, sizeof(*call->listing));
-    list_send(call);
-    return call;
+    if (!xml_read(answer->body, answer_element, call, err)) {
+        err->action = ERROR_RETRY;
+        return false;
+    }
+    return call->has_root || error_set(err, ERROR_RETRY, "the answer is not a %s", call->operation->root);
 }
 
-/* --- CopyObject --- */
+/* The answer to a read must be what was asked for. */
+static bool length_accept(const struct s3_call *call, const struct http_answer *answer, struct error *err)
+{
+    AUTO(text) char *range = slice_copy(http_answer_header(answer, "Content-Range"));
+    if (call->range != NULL && !text_starts_with(range, call->range)) {
+        return error_set(err, ERROR_RETRY, "asked for %s the store answered %s", call->range,
+                         range[0] != '\0' ? range : "without Content-Range");
+    }
+    return call->length_bytes < 0 || (int64_t)answer->body.len == call->length_bytes ||
+           error_set(err, ERROR_RETRY, "%zu bytes came where %" PRId64 " were expected", answer->body.len,
+                     call->length_bytes);
+}
 
-static bool copy_accept(void *context, const struct http_answer *answer, struct error *err)
+static bool call_accept(void *context, const struct http_answer *answer, struct error *err)
 {
     struct s3_call *call = context;
-    AUTO(buffer) struct buffer etag;
-    buffer_init(&etag, 256);
-    if (!xml_text_at(answer->body, "CopyObjectResult/ETag", &etag) || etag.len == 0) {
-        return error_set(err, ERROR_RETRY, "a success without CopyObjectResult/ETag");
+    answer_clear(call);
+    switch (call->operation->needs) {
+    case NEEDS_NOTHING:
+        return length_accept(call, answer, err);
+    case NEEDS_ETAG_HEADER:
+        text_set(&call->etag, http_answer_header(answer, "ETag"));
+        break;
+    case NEEDS_ETAG_ELEMENT:
+    case NEEDS_UPLOAD_ID:
+    case NEEDS_ROOT:
+        if (!document_accept(call, answer, err)) {
+            return false;
+        }
+        break;
     }
-    free(call->etag);
-    call->etag = slice_copy(buffer_slice(&etag));
+    bool needs_etag = call->operation->needs == NEEDS_ETAG_ELEMENT || call->operation->needs == NEEDS_ETAG_HEADER;
+    if (needs_etag && (call->etag == NULL || call->etag[0] == '\0')) {
+        return error_set(err, ERROR_RETRY, "a success without ETag");
+    }
+    if (call->operation->needs == NEEDS_UPLOAD_ID && (call->upload_id == NULL || call->upload_id[0] == '\0')) {
+        return error_set(err, ERROR_RETRY, "a success without UploadId");
+    }
     return true;
 }
 
-static void copy_done(void *context, const struct aws_result *result)
+/* Content headers and metadata, as the store tells them. */
+static void attributes_read(const struct http_answer *answer, struct headers *attributes)
 {
-    struct s3_call *call = context;
-    void (*on_done)(void *context, const struct s3_copy_result *result) =
-        (void (*)(void *, const struct s3_copy_result *))call->on_done;
-    void *on_done_context = call->context;
-    call->call = NULL;
-    AUTO(text) char *etag = TAKE(call->etag);
-    AUTO(text)
-    char *version =
-        result->answer != NULL ? slice_copy(http_answer_header(result->answer, "x-amz-version-id")) : text_copy("");
-    AUTO(text)
-    char *source_version = result->answer != NULL
-                               ? slice_copy(http_answer_header(result->answer, "x-amz-copy-source-version-id"))
-                               : text_copy("");
-    struct s3_copy_result copy = {
-        .result = result,
-        .etag = result->err.action == ERROR_NONE ? etag : NULL,
-        .version_id = version,
-        .source_version_id = source_version,
-    };
-    call_free(call);
-    on_done(on_done_context, &copy);
+    static const char *const names[] = {"content-type",
+                                        "cache-control",
+                                        "content-encoding",
+                                        "expires",
+                                        "content-disposition",
+                                        "content-language",
+                                        "x-amz-website-redirect-location"};
+    static const char prefix[] = "x-amz-meta-";
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct slice value = http_answer_header(answer, names[i]);
+        AUTO(text) char *text = slice_copy(value);
+        headers_add(attributes, names[i], value.ptr != NULL ? text : NULL);
+    }
+    struct slice rest = answer->header_lines;
+    while (rest.len > 0) {
+        const char *end = memchr(rest.ptr, '\n', rest.len);
+        size_t length = end != NULL ? (size_t)(end - rest.ptr) + 1 : rest.len;
+        const char *colon = memchr(rest.ptr, ':', length);
+        if (colon != NULL && length > strlen(prefix) && strncasecmp(rest.ptr, prefix, strlen(prefix)) == 0) {
+            AUTO(text) char *raw = slice_copy(slice_from(rest.ptr, (size_t)(colon - rest.ptr)));
+            AUTO(text) char *name = text_lower(raw);
+            AUTO(text)
+            char *value = slice_copy(slice_trim(slice_from(colon + 1, length - (size_t)(colon + 1 - rest.ptr))));
+            headers_add(attributes, name, value);
+        }
+        rest = slice_from(rest.ptr + length, rest.len - length);
+    }
 }
 
-static void copy_refused(void *context)
+static int64_t number_header(const struct http_answer *answer, const char *name)
+{
+    AUTO(text) char *text = slice_copy(http_answer_header(answer, name));
+    return strtoll(text, NULL, 10);
+}
+
+static void head_read(const struct http_answer *http, struct s3_answer *answer)
+{
+    AUTO(text) char *modified = slice_copy(http_answer_header(http, "Last-Modified"));
+    struct slice type = http_answer_header(http, "x-amz-checksum-type");
+    answer->size_bytes = number_header(http, "Content-Length");
+    answer->tag_count = (size_t)number_header(http, "x-amz-tagging-count");
+    (void)http_date_parse(modified, &answer->modified_wall_ms);
+    checksum_set(answer->checksums.crc64nvme, sizeof(answer->checksums.crc64nvme),
+                 http_answer_header(http, "x-amz-checksum-crc64nvme"));
+    checksum_set(answer->checksums.sha256, sizeof(answer->checksums.sha256),
+                 http_answer_header(http, "x-amz-checksum-sha256"));
+    if (slice_equal_text(type, "COMPOSITE") || strchr(answer->checksums.sha256, '-') != NULL) {
+        answer->checksums = (struct s3_checksums){0};
+    }
+    attributes_read(http, &answer->attributes);
+}
+
+static void call_done(void *context, const struct aws_result *result)
+{
+    struct s3_call *call = context;
+    const struct http_answer *http = result->answer;
+    struct s3_answer answer = {.result = result, .checksums = call->checksums};
+    AUTO(text) char *etag = TAKE(call->etag);
+    AUTO(text) char *version = http != NULL ? slice_copy(http_answer_header(http, "x-amz-version-id")) : text_copy("");
+    AUTO(text)
+    char *source_version =
+        http != NULL ? slice_copy(http_answer_header(http, "x-amz-copy-source-version-id")) : text_copy("");
+    if (http != NULL) {
+        struct slice encryption = http_answer_header(http, "x-amz-server-side-encryption");
+        answer.is_kms = encryption.len >= 7 && memcmp(encryption.ptr, "aws:kms", 7) == 0;
+        answer.body = http->body;
+        if (etag == NULL) {
+            etag = slice_copy(http_answer_header(http, "ETag"));
+        }
+        answer.etag = etag;
+        if (call->operation == &head_object) {
+            head_read(http, &answer);
+        }
+    }
+    if (call->is_composite) {
+        answer.checksums = (struct s3_checksums){0};
+    }
+    answer.version_id = version;
+    answer.source_version_id = source_version;
+    answer.upload_id = call->upload_id != NULL ? call->upload_id : "";
+    answer.tags = call->tags.ptr;
+    answer.upload_ids = (const char *const *)call->upload_ids;
+    answer.upload_count = call->upload_count;
+    s3_done *done = call->done;
+    void *done_context = call->context;
+    call->call = NULL;
+    done(done_context, &answer);
+    headers_clear(&answer.attributes);
+    call_free(call);
+}
+
+static void call_refused(void *context)
 {
     struct s3_call *call = context;
     call->timer = NULL;
     struct aws_result result = {.err = call->refused, .failure = {.kind = FAILURE_INVALID}};
-    copy_done(call, &result);
+    call_done(call, &result);
 }
 
-struct s3_call *s3_copy_object(struct aws_client *client, const struct s3_copy_request *request,
-                               void (*on_done)(void *context, const struct s3_copy_result *result), void *context)
+/* --- sending --- */
+
+static struct s3_call *call_new(struct aws_client *client, const struct operation *operation, s3_done *done,
+                                void *context)
 {
     struct s3_call *call = memory_zeroed(1, sizeof(*call));
     call->client = client;
-    call->on_done = (void *)on_done;
+    call->operation = operation;
+    call->done = done;
     call->context = context;
-    AUTO(text)
-    char *operation = text_format("CopyObject s3://%s/%s to s3://%s/%s", request->source.name, request->source_key,
-                                  request->target.name, request->target_key);
+    call->length_bytes = -1;
+    buffer_init(&call->body, COMPLETE_MAXIMUM);
+    buffer_init(&call->tags, ANSWER_MAXIMUM);
+    return call;
+}
+
+/* What differs from call to call. */
+struct sending {
+    const char *query;
+    struct headers headers;
+    struct s3_body body;
+    int64_t timeout_ms;
+    size_t answer_maximum_bytes; /* 0: ANSWER_MAXIMUM */
+    unsigned attempts_maximum;   /* 0: the client's */
+    const char *source;          /* of a copy, for people: " from s3://a/b" */
+};
+
+static struct s3_call *call_send(struct s3_call *call, const struct s3_subject *subject, struct sending *sending)
+{
     AUTO(buffer) struct buffer path;
-    AUTO(buffer) struct buffer source;
     buffer_init(&path, PATH_MAXIMUM);
-    buffer_init(&source, PATH_MAXIMUM);
-    path_of_key(request->target_key, &path);
-    buffer_append_format(&source, "/%s", request->source.name);
-    path_of_key(request->source_key, &source);
-    if (request->source_version != NULL) {
-        buffer_append_text(&source, "?versionId=");
-        uri_encode(&source, slice_of(request->source_version));
-    }
-    if (request->source_size_bytes > S3_COPY_MAXIMUM_BYTES) {
-        (void)error_set(&call->refused, ERROR_REJECT, "%.300s: %" PRId64 " bytes; one copy takes at most 5 GB",
-                        operation, request->source_size_bytes);
-    } else if (source.is_overflowed || source.len > SOURCE_MAXIMUM) {
-        (void)error_set(&call->refused, ERROR_REJECT, "%.300s: the source's key is too long", operation);
-    }
+    buffer_append_char(&path, '/');
+    uri_encode_path(&path, slice_of(subject->key));
+    AUTO(text)
+    char *operation = text_format("%s s3://%s/%s%s", call->operation->name, subject->bucket.name, subject->key,
+                                  sending->source != NULL ? sending->source : "");
+    headers_add(&sending->headers, "x-amz-expected-bucket-owner", subject->bucket.owner);
     if (call->refused.action != ERROR_NONE) {
-        call->timer = loop_after(aws_client_loop(client), 0, copy_refused, call);
+        (void)error_prefix(&call->refused, "%.300s", operation);
+        call->timer = loop_after(aws_client_loop(call->client), 0, call_refused, call);
+        headers_clear(&sending->headers);
         return call;
     }
-    struct sigv4_header headers[HEADERS_MAXIMUM];
-    size_t count = header_add(headers, 0, "x-amz-copy-source", source.ptr);
-    count = header_add(headers, count, "x-amz-copy-source-if-match", request->source_etag);
-    count = header_add(headers, count, "x-amz-expected-bucket-owner", request->target.owner);
-    count = header_add(headers, count, "x-amz-source-expected-bucket-owner", request->source.owner);
     struct aws_request aws = {
         .service = AWS_S3,
-        .region = request->target.region,
-        .bucket = request->target.name,
-        .method = "PUT",
+        .region = subject->bucket.region,
+        .is_region_fixed = subject->is_region_fixed,
+        .bucket = subject->bucket.name,
+        .method = call->operation->method,
         .path = path.ptr,
-        .headers = headers,
-        .header_count = count,
-        .credentials = request->credentials,
-        .attempt_timeout_ms = COPY_TIMEOUT_MS,
-        .deadline_ms = request->deadline_ms,
-        .answer_maximum_bytes = SMALL_ANSWER_MAXIMUM,
+        .query = sending->query,
+        .headers = sending->headers.items,
+        .header_count = sending->headers.count,
+        .body = sending->body.bytes,
+        .body_sha256 = sending->body.sha256,
+        .credentials = subject->credentials,
+        .attempt_timeout_ms = sending->timeout_ms,
+        .attempts_maximum = sending->attempts_maximum,
+        .deadline_ms = subject->deadline_ms,
+        .answer_maximum_bytes = sending->answer_maximum_bytes > 0 ? sending->answer_maximum_bytes : ANSWER_MAXIMUM,
         .operation = operation,
-        .quota_key = request->target.name,
-        .accept = copy_accept,
+        .quota_key = subject->bucket.name,
+        .accept = call_accept,
         .accept_context = call,
     };
-    call->call = aws_call_start(client, &aws, copy_done, call);
+    call->call = aws_call_start(call->client, &aws, call_done, call);
+    headers_clear(&sending->headers);
     return call;
 }
 
-/* --- HeadObject --- */
-
-static void head_done(void *context, const struct aws_result *result)
+static void sending_add_write(struct sending *sending, const struct s3_write *write)
 {
-    struct s3_call *call = context;
-    void (*on_done)(void *context, const struct s3_head_result *result) =
-        (void (*)(void *, const struct s3_head_result *))call->on_done;
-    void *on_done_context = call->context;
-    call->call = NULL;
-    struct s3_head_result head = {.result = result};
-    AUTO(text) char *etag = NULL;
-    AUTO(text) char *version = NULL;
-    if (result->answer != NULL) {
-        AUTO(text) char *size = slice_copy(http_answer_header(result->answer, "Content-Length"));
-        AUTO(text) char *modified = slice_copy(http_answer_header(result->answer, "Last-Modified"));
-        etag = slice_copy(http_answer_header(result->answer, "ETag"));
-        version = slice_copy(http_answer_header(result->answer, "x-amz-version-id"));
-        head.etag = etag;
-        head.version_id = version;
-        head.size_bytes = strtoll(size, NULL, 10);
-        (void)http_date_parse(modified, &head.modified_wall_ms);
+    struct headers *headers = &sending->headers;
+    headers_add(headers, "x-amz-server-side-encryption", write->encryption);
+    headers_add(headers, "x-amz-server-side-encryption-aws-kms-key-id", write->kms_key);
+    headers_add(headers, "x-amz-server-side-encryption-bucket-key-enabled", write->is_bucket_key ? "true" : NULL);
+    headers_add(headers, "x-amz-storage-class", write->storage_class);
+    headers_add(headers, "x-amz-acl", write->acl);
+    headers_add(headers, "x-amz-tagging", write->tags);
+    if (write->attributes != NULL) {
+        headers_add_all(headers, write->attributes);
     }
-    call_free(call);
-    on_done(on_done_context, &head);
 }
 
-struct s3_call *s3_head_object(struct aws_client *client, const struct s3_head_request *request,
-                               void (*on_done)(void *context, const struct s3_head_result *result), void *context)
+static void sending_add_source(struct s3_call *call, struct sending *sending, const struct s3_copy_source *source)
 {
-    struct s3_call *call = memory_zeroed(1, sizeof(*call));
-    call->client = client;
-    call->on_done = (void *)on_done;
-    call->context = context;
     AUTO(buffer) struct buffer path;
-    AUTO(buffer) struct buffer query;
     buffer_init(&path, PATH_MAXIMUM);
-    buffer_init(&query, PATH_MAXIMUM);
-    path_of_key(request->key, &path);
-    if (request->version != NULL) {
-        uri_add_parameter(&query, "versionId", request->version);
+    buffer_append_format(&path, "/%s/", source->bucket.name);
+    uri_encode_path(&path, slice_of(source->key));
+    if (source->version != NULL) {
+        buffer_append_text(&path, "?versionId=");
+        uri_encode(&path, slice_of(source->version));
     }
-    struct sigv4_header headers[HEADERS_MAXIMUM];
-    size_t count = header_add(headers, 0, "x-amz-expected-bucket-owner", request->bucket.owner);
-    AUTO(text) char *operation = text_format("HeadObject s3://%s/%s", request->bucket.name, request->key);
-    struct aws_request aws = {
-        .service = AWS_S3,
-        .region = request->bucket.region,
-        .bucket = request->bucket.name,
-        .method = "HEAD",
-        .path = path.ptr,
-        .query = query.ptr,
-        .headers = headers,
-        .header_count = count,
-        .credentials = request->credentials,
-        .attempt_timeout_ms = HEAD_TIMEOUT_MS,
-        .deadline_ms = request->deadline_ms,
-        .answer_maximum_bytes = SMALL_ANSWER_MAXIMUM,
-        .operation = operation,
-        .quota_key = request->bucket.name,
+    if (path.is_overflowed || path.len > SOURCE_MAXIMUM) {
+        (void)error_set(&call->refused, ERROR_REJECT, "the source's key is too long");
+    }
+    headers_add(&sending->headers, "x-amz-copy-source", path.ptr);
+    headers_add(&sending->headers, "x-amz-copy-source-if-match", source->etag);
+    headers_add(&sending->headers, "x-amz-source-expected-bucket-owner", source->bucket.owner);
+}
+
+static int64_t copy_timeout_ms(int64_t size_bytes)
+{
+    return size_bytes < 0 ? UNKNOWN_SIZE_TIMEOUT_MS : SMALL_TIMEOUT_MS + size_bytes / COPY_BYTES_PER_MS;
+}
+
+static int64_t transfer_timeout_ms(int64_t size_bytes)
+{
+    return SMALL_TIMEOUT_MS + size_bytes / TRANSFER_BYTES_PER_MS;
+}
+
+struct s3_call *s3_copy_object(struct aws_client *client, const struct s3_subject *target,
+                               const struct s3_copy_source *source, const struct s3_write *write, s3_done *done,
+                               void *context)
+{
+    struct s3_call *call = call_new(client, &copy_object, done, context);
+    AUTO(text) char *from = text_format(" from s3://%s/%s", source->bucket.name, source->key);
+    struct sending sending = {.timeout_ms = copy_timeout_ms(source->size_bytes), .source = from};
+    if (source->size_bytes > S3_COPY_MAXIMUM_BYTES) {
+        (void)error_set(&call->refused, ERROR_REJECT, "%" PRId64 " bytes; one copy takes at most 5 GB",
+                        source->size_bytes);
+    }
+    sending_add_source(call, &sending, source);
+    sending_add_write(&sending, write);
+    headers_add(&sending.headers, "x-amz-metadata-directive", write->attributes != NULL ? "REPLACE" : NULL);
+    headers_add(&sending.headers, "x-amz-tagging-directive", write->tags != NULL ? "REPLACE" : NULL);
+    headers_add(&sending.headers, "x-amz-checksum-algorithm", write->checksum);
+    headers_add(&sending.headers, "if-none-match", write->is_new_only ? "*" : NULL);
+    return call_send(call, target, &sending);
+}
+
+struct s3_call *s3_head_object(struct aws_client *client, const struct s3_subject *subject, const char *version,
+                               s3_done *done, void *context)
+{
+    struct s3_call *call = call_new(client, &head_object, done, context);
+    AUTO(buffer) struct buffer query;
+    buffer_init(&query, PATH_MAXIMUM);
+    if (version != NULL) {
+        uri_add_parameter(&query, "versionId", version);
+    }
+    struct sending sending = {.query = query.ptr, .timeout_ms = SMALL_TIMEOUT_MS};
+    headers_add(&sending.headers, "x-amz-checksum-mode", "ENABLED");
+    return call_send(call, subject, &sending);
+}
+
+struct s3_call *s3_get_object(struct aws_client *client, const struct s3_subject *subject, const char *etag,
+                              int64_t first_byte, int64_t length_bytes, s3_done *done, void *context)
+{
+    struct s3_call *call = call_new(client, &get_object, done, context);
+    struct sending sending = {
+        .timeout_ms = transfer_timeout_ms(length_bytes),
+        .answer_maximum_bytes = length_bytes < 0                ? UNKNOWN_SIZE_MAXIMUM
+                                : length_bytes > ANSWER_MAXIMUM ? (size_t)length_bytes
+                                                                : ANSWER_MAXIMUM,
     };
-    call->call = aws_call_start(client, &aws, head_done, call);
-    return call;
+    call->length_bytes = length_bytes;
+    headers_add(&sending.headers, "if-match", etag);
+    if (first_byte >= 0) {
+        int64_t last_byte = first_byte + length_bytes - 1;
+        AUTO(text) char *range = text_format("bytes=%" PRId64 "-%" PRId64, first_byte, last_byte);
+        headers_add(&sending.headers, "range", range);
+        call->range = text_format("bytes %" PRId64 "-%" PRId64 "/", first_byte, last_byte);
+    }
+    return call_send(call, subject, &sending);
+}
+
+struct s3_call *s3_put_object(struct aws_client *client, const struct s3_subject *subject, const struct s3_body *body,
+                              const struct s3_write *write, s3_done *done, void *context)
+{
+    struct s3_call *call = call_new(client, &put_object, done, context);
+    struct sending sending = {.body = *body, .timeout_ms = transfer_timeout_ms((int64_t)body->bytes.len)};
+    sending_add_write(&sending, write);
+    headers_add(&sending.headers, "content-md5", body->md5);
+    headers_add(&sending.headers, "if-none-match", write->is_new_only ? "*" : NULL);
+    return call_send(call, subject, &sending);
+}
+
+struct s3_call *s3_get_tags(struct aws_client *client, const struct s3_subject *subject, s3_done *done, void *context)
+{
+    struct sending sending = {.query = "tagging", .timeout_ms = SMALL_TIMEOUT_MS};
+    return call_send(call_new(client, &get_tags, done, context), subject, &sending);
+}
+
+/* --- multipart uploads --- */
+
+struct s3_call *s3_create_upload(struct aws_client *client, const struct s3_subject *subject,
+                                 const struct s3_write *write, s3_done *done, void *context)
+{
+    struct sending sending = {.query = "uploads", .timeout_ms = SMALL_TIMEOUT_MS};
+    sending_add_write(&sending, write);
+    return call_send(call_new(client, &create_upload, done, context), subject, &sending);
+}
+
+static void query_of_part(struct buffer *query, const char *upload_id, unsigned number)
+{
+    char digits[16];
+    (void)snprintf(digits, sizeof(digits), "%u", number);
+    uri_add_parameter(query, "partNumber", digits);
+    uri_add_parameter(query, "uploadId", upload_id);
+}
+
+struct s3_call *s3_upload_part(struct aws_client *client, const struct s3_subject *subject, const char *upload_id,
+                               unsigned number, const struct s3_body *body, s3_done *done, void *context)
+{
+    struct s3_call *call = call_new(client, &upload_part, done, context);
+    AUTO(buffer) struct buffer query;
+    buffer_init(&query, PATH_MAXIMUM);
+    query_of_part(&query, upload_id, number);
+    struct sending sending = {
+        .query = query.ptr,
+        .body = *body,
+        .timeout_ms = transfer_timeout_ms((int64_t)body->bytes.len),
+        .attempts_maximum = PART_ATTEMPTS,
+    };
+    headers_add(&sending.headers, "content-md5", body->md5);
+    return call_send(call, subject, &sending);
+}
+
+struct s3_call *s3_upload_part_copy(struct aws_client *client, const struct s3_subject *subject, const char *upload_id,
+                                    unsigned number, const struct s3_copy_source *source, int64_t first_byte,
+                                    int64_t length_bytes, s3_done *done, void *context)
+{
+    struct s3_call *call = call_new(client, &upload_part_copy, done, context);
+    AUTO(text) char *from = text_format(" from s3://%s/%s", source->bucket.name, source->key);
+    AUTO(text) char *range = text_format("bytes=%" PRId64 "-%" PRId64, first_byte, first_byte + length_bytes - 1);
+    AUTO(buffer) struct buffer query;
+    buffer_init(&query, PATH_MAXIMUM);
+    query_of_part(&query, upload_id, number);
+    struct sending sending = {
+        .query = query.ptr,
+        .timeout_ms = copy_timeout_ms(length_bytes),
+        .attempts_maximum = PART_ATTEMPTS,
+        .source = from,
+    };
+    sending_add_source(call, &sending, source);
+    headers_add(&sending.headers, "x-amz-copy-source-range", range);
+    return call_send(call, subject, &sending);
+}
+
+/* An ETag has quotes, and nothing keeps a store from more. */
+static void append_escaped(struct buffer *body, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        switch (*text) {
+        case '&':
+            buffer_append_text(body, "&amp;");
+            break;
+        case '<':
+            buffer_append_text(body, "&lt;");
+            break;
+        case '"':
+            buffer_append_text(body, "&quot;");
+            break;
+        default:
+            buffer_append_char(body, *text);
+        }
+    }
+}
+
+struct s3_call *s3_complete_upload(struct aws_client *client, const struct s3_subject *subject, const char *upload_id,
+                                   const char *const *etags, size_t count, const struct s3_write *write, s3_done *done,
+                                   void *context)
+{
+    struct s3_call *call = call_new(client, &complete_upload, done, context);
+    AUTO(buffer) struct buffer query;
+    buffer_init(&query, PATH_MAXIMUM);
+    uri_add_parameter(&query, "uploadId", upload_id);
+    buffer_append_text(&call->body, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_text(&call->body, "<Part><ETag>");
+        append_escaped(&call->body, etags[i]);
+        buffer_append_format(&call->body, "</ETag><PartNumber>%zu</PartNumber></Part>", i + 1);
+    }
+    buffer_append_text(&call->body, "</CompleteMultipartUpload>");
+    /* S3 may take minutes, and keeps the connection alive with blanks meanwhile. */
+    struct sending sending = {
+        .query = query.ptr,
+        .body = {.bytes = buffer_slice(&call->body)},
+        .timeout_ms = UNKNOWN_SIZE_TIMEOUT_MS,
+        .attempts_maximum = PART_ATTEMPTS,
+    };
+    headers_add(&sending.headers, "content-type", "application/xml");
+    headers_add(&sending.headers, "if-none-match", write->is_new_only ? "*" : NULL);
+    return call_send(call, subject, &sending);
+}
+
+struct s3_call *s3_abort_upload(struct aws_client *client, const struct s3_subject *subject, const char *upload_id,
+                                s3_done *done, void *context)
+{
+    AUTO(buffer) struct buffer query;
+    buffer_init(&query, PATH_MAXIMUM);
+    uri_add_parameter(&query, "uploadId", upload_id);
+    struct sending sending = {.query = query.ptr, .timeout_ms = SMALL_TIMEOUT_MS};
+    return call_send(call_new(client, &abort_upload, done, context), subject, &sending);
+}
+
+struct s3_call *s3_list_uploads(struct aws_client *client, const struct s3_subject *subject, s3_done *done,
+                                void *context)
+{
+    struct s3_call *call = call_new(client, &list_uploads, done, context);
+    call->key = text_copy(subject->key);
+    AUTO(buffer) struct buffer query;
+    buffer_init(&query, PATH_MAXIMUM);
+    uri_add_parameter(&query, "prefix", subject->key);
+    buffer_append_text(&query, "&uploads");
+    struct sending sending = {
+        .query = query.ptr,
+        .timeout_ms = SMALL_TIMEOUT_MS,
+        .answer_maximum_bytes = UPLOADS_ANSWER_MAXIMUM,
+    };
+    struct s3_subject bucket = *subject;
+    bucket.key = "";
+    return call_send(call, &bucket, &sending);
 }
