@@ -71,6 +71,15 @@ $(BUILD)/bin/bare_loop: $(BUILD)/tests/bench/bare_loop.o
 	@mkdir -p $(@D); echo "  LD  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# Of the copier: an S3 that does nothing, and ready-signed requests.
+$(BUILD)/bin/s3_stub: $(BUILD)/tests/bench/s3_stub.o
+	@mkdir -p $(@D); echo "  LD  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/bin/s3_replay: $(BUILD)/tests/bench/s3_replay.o $(BUILD)/libtagfleet.a
+	@mkdir -p $(@D); echo "  LD  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D); echo "  CC  $<"
 	$(Q)$(CC) $(CPPFLAGS) -MMD -MP $(CFLAGS) -c -o $@ $<

@@ -134,7 +134,10 @@ static void transfer_shared_fill(struct transfer_shared *transfer, struct loop *
 
 static bool copier_start(struct engine *engine, const struct options *options, void **ret_state, struct error *err)
 {
-    (void)err;
+    struct aws_client_settings client = aws_settings_read(options);
+    if (!endpoint_settings_check(&client.endpoints, err)) {
+        return false;
+    }
     struct copier *copier = memory_zeroed(1, sizeof(*copier));
     struct delivery_shared *shared = &copier->shared;
     struct roles_settings roles = {

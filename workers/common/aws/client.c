@@ -18,13 +18,14 @@ enum {
 
 struct aws_client {
     struct loop *loop;
+    struct endpoint_settings endpoints; /* with s3_url and sts_url */
     char *s3_url;
     char *sts_url;
     struct retry_rules retry;
     bool is_payload_signed_always;
     struct sigv4 *sigv4;
     struct index quotas;  /* quota key -> struct retry_quota */
-    struct index skews;   /* host -> int64_t */
+    struct index skews;   /* regional host -> int64_t */
     struct index regions; /* bucket -> char * */
     struct aws_call *calls;
 };
@@ -38,6 +39,7 @@ struct aws_call {
     struct sigv4_header *headers;
     struct credentials *credentials;
     char *region;
+    int64_t *skew_ms; /* of the host that it was sent to */
     struct retry retry;
     unsigned redirects;
     unsigned stale;
@@ -61,9 +63,11 @@ struct aws_client *aws_client_new(struct loop *loop, const struct aws_client_set
     client->sigv4 = sigv4_new();
     client->retry = retry_rules_standard();
     if (settings != NULL) {
-        const struct endpoint_settings *endpoints = &settings->endpoints;
-        client->s3_url = endpoints->s3_url != NULL ? text_copy(endpoints->s3_url) : NULL;
-        client->sts_url = endpoints->sts_url != NULL ? text_copy(endpoints->sts_url) : NULL;
+        client->endpoints = settings->endpoints;
+        client->s3_url = settings->endpoints.s3_url != NULL ? text_copy(settings->endpoints.s3_url) : NULL;
+        client->sts_url = settings->endpoints.sts_url != NULL ? text_copy(settings->endpoints.sts_url) : NULL;
+        client->endpoints.s3_url = client->s3_url;
+        client->endpoints.sts_url = client->sts_url;
         client->is_payload_signed_always = settings->is_payload_signed_always;
         client->retry = settings->retry.attempts_maximum > 0 ? settings->retry : client->retry;
     }
@@ -73,7 +77,7 @@ struct aws_client *aws_client_new(struct loop *loop, const struct aws_client_set
 struct aws_client *aws_client_copy(const struct aws_client *client, struct loop *loop)
 {
     struct aws_client_settings settings = {
-        .endpoints = {client->s3_url, client->sts_url},
+        .endpoints = client->endpoints,
         .retry = client->retry,
         .is_payload_signed_always = client->is_payload_signed_always,
     };
@@ -186,7 +190,18 @@ static struct slice url_host(const char *url)
     return slice_from(host, strcspn(host, "/"));
 }
 
-static void call_learn_skew(struct aws_call *call, const char *url, const struct http_answer *answer)
+/* One for each regional host, however many buckets stand before its name. */
+static int64_t *skew_of_host(struct aws_client *client, struct slice host)
+{
+    int64_t *skew_ms = index_get(&client->skews, host);
+    if (skew_ms == NULL) {
+        skew_ms = memory_zeroed(1, sizeof(*skew_ms));
+        index_put(&client->skews, host, skew_ms);
+    }
+    return skew_ms;
+}
+
+static void call_learn_skew(struct aws_call *call, const struct http_answer *answer)
 {
     int64_t server_ms;
     AUTO(text) char *date = slice_copy(http_answer_header(answer, "Date"));
@@ -194,12 +209,7 @@ static void call_learn_skew(struct aws_call *call, const char *url, const struct
         return;
     }
     int64_t skew_ms = server_ms - (answer->sent_wall_ms + answer->received_wall_ms) / 2;
-    int64_t *known_ms = index_get(&call->client->skews, url_host(url));
-    if (known_ms == NULL) {
-        known_ms = memory_zeroed(1, sizeof(*known_ms));
-        index_put(&call->client->skews, url_host(url), known_ms);
-    }
-    *known_ms = llabs(skew_ms) >= SKEW_MINIMUM_MS ? skew_ms : 0;
+    *call->skew_ms = llabs(skew_ms) >= SKEW_MINIMUM_MS ? skew_ms : 0;
 }
 
 static const char *call_region(struct aws_call *call)
@@ -221,18 +231,20 @@ static void call_learn_region(struct aws_call *call, const char *region)
 static bool call_url(struct aws_call *call, const char *region, struct buffer *url, struct buffer *path,
                      struct error *err)
 {
-    struct endpoint_settings endpoints = {call->client->s3_url, call->client->sts_url};
-    if (!endpoint_url(&endpoints, call->request.service, region, url, err)) {
+    const struct endpoint_settings *endpoints = &call->client->endpoints;
+    if (!endpoint_url(endpoints, call->request.service, region, url, err)) {
         return false;
     }
+    call->skew_ms = skew_of_host(call->client, url_host(url->ptr));
     if (call->request.bucket != NULL) {
         bool is_custom = aws_client_is_custom(call->client, call->request.service);
         if (!bucket_name_is_valid(call->request.bucket, is_custom)) {
             return error_set(err, ERROR_REJECT, "\"%.100s\" is not a bucket's name", call->request.bucket);
         }
-        buffer_append_format(path, "/%s", call->request.bucket);
+        endpoint_add_bucket(endpoints, call->request.bucket, url, path);
     }
     buffer_append_text(path, call->request.path);
+    buffer_append_text(path, path->len == 0 ? "/" : "");
     buffer_append(url, buffer_slice(path));
     if (call->request.query != NULL && call->request.query[0] != '\0') {
         buffer_append_format(url, "?%s", call->request.query);
@@ -288,8 +300,8 @@ static size_t call_sign(struct aws_call *call, const char *url, const char *path
         .header_count = count,
         .payload_hash = hash,
         .region = region,
-        .service = is_s3 ? "s3" : "sts",
-        .wall_ms = clock_wall_ms() + aws_client_clock_skew_ms(call->client, host),
+        .service = aws_service_name(request->service),
+        .wall_ms = clock_wall_ms() + *call->skew_ms,
         .is_path_encoded_again = !is_s3,
         .is_path_normalized = !is_s3,
         .credentials = call->credentials,
@@ -408,12 +420,7 @@ static void call_answered(void *context, const struct http_answer *answer)
         return;
     }
     if (answer->status != 0) {
-        struct endpoint_settings endpoints = {call->client->s3_url, call->client->sts_url};
-        AUTO(buffer) struct buffer url;
-        buffer_init(&url, URL_MAXIMUM);
-        if (endpoint_url(&endpoints, call->request.service, call->region, &url, &err)) {
-            call_learn_skew(call, url.ptr, answer);
-        }
+        call_learn_skew(call, answer);
     }
     bool is_success = answer->status >= 200 && answer->status < 300;
     bool is_broken = is_success && failure_is_in_body(answer->body);

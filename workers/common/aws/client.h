@@ -46,8 +46,8 @@ struct aws_request {
     bool is_region_fixed; /* a bucket in another region is FAILURE_WRONG_REGION instead of being followed */
     const char *bucket;   /* NULL for services without */
     const char *method;
-    const char *path;                   /* encoded, starting with '/'; behind the bucket, if there is one */
-    const char *query;                  /* encoded; NULL: none */
+    const char *path;  /* encoded, starting with '/', behind the bucket, if there is one; "" for the bucket itself */
+    const char *query; /* encoded; NULL: none */
     const struct sigv4_header *headers; /* sent and signed; names in lower case */
     size_t header_count;
     struct slice body;

@@ -1,5 +1,7 @@
 #include "workers/common/aws/settings.h"
 
+#include <string.h>
+
 const struct option aws_options[] = {
     {.name = "aws.region",
      .type = OPTION_TEXT,
@@ -22,13 +24,38 @@ const struct option aws_options[] = {
      .type = OPTION_TEXT,
      .environment = "AWS_ENDPOINT_URL_STS",
      .help = "another STS than AWS's"},
+    {.name = "aws.use_fips_endpoint",
+     .type = OPTION_BOOLEAN,
+     .initial = "false",
+     .environment = "AWS_USE_FIPS_ENDPOINT",
+     .help = "the hosts with validated cryptography; not with another S3 or STS"},
+    {.name = "aws.use_dualstack_endpoint",
+     .type = OPTION_BOOLEAN,
+     .initial = "false",
+     .environment = "AWS_USE_DUALSTACK_ENDPOINT",
+     .help = "the hosts with IPv6 beside IPv4; not with another S3 or STS"},
+    {.name = "aws.s3_addressing",
+     .type = OPTION_CHOICE,
+     .initial = "path",
+     .choices = "path|virtual|auto",
+     .help = "the bucket in the path or in the host name; auto: in AWS's host names, in other stores' paths"},
     {0},
 };
+
+static enum s3_addressing addressing_named(const char *name)
+{
+    return strcmp(name, "virtual") == 0 ? S3_ADDRESSING_VIRTUAL
+           : strcmp(name, "auto") == 0  ? S3_ADDRESSING_AUTO
+                                        : S3_ADDRESSING_PATH;
+}
 
 struct aws_client_settings aws_settings_read(const struct options *options)
 {
     return (struct aws_client_settings){
         .endpoints = {.s3_url = options_text(options, "aws.endpoint_url_s3"),
-                      .sts_url = options_text(options, "aws.endpoint_url_sts")},
+                      .sts_url = options_text(options, "aws.endpoint_url_sts"),
+                      .is_fips = options_boolean(options, "aws.use_fips_endpoint"),
+                      .is_dualstack = options_boolean(options, "aws.use_dualstack_endpoint"),
+                      .s3_addressing = addressing_named(options_text(options, "aws.s3_addressing"))},
     };
 }
