@@ -407,7 +407,9 @@ static void sending_add_source(struct s3_call *call, struct sending *sending, co
 {
     AUTO(buffer) struct buffer path;
     buffer_init(&path, PATH_MAXIMUM);
-    buffer_append_format(&path, "/%s/", source->bucket.name);
+    buffer_append_char(&path, '/');
+    uri_encode(&path, slice_of(source->bucket.name));
+    buffer_append_char(&path, '/');
     uri_encode_path(&path, slice_of(source->key));
     if (source->version != NULL) {
         buffer_append_text(&path, "?versionId=");
