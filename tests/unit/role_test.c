@@ -42,6 +42,7 @@ static int surroundings_set(void **state)
     unsetenv("AWS_PROFILE");
     setenv("AWS_SHARED_CREDENTIALS_FILE", scratch.path, 1);
     setenv("AWS_CONFIG_FILE", "/nowhere/config", 1);
+    setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
     scratch_write(&scratch, "[default]\naws_access_key_id=AKIDMAIN\naws_secret_access_key=s\n"
                             "[acme]\naws_access_key_id=AKIDACME\naws_secret_access_key=s\n");
     return 0;
