@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAXIMUM = 64, REQUESTS_MAXIMUM = 256, REQUEST_MAXIMUM_BYTES = 1 << 20, PATIENCE_MS = 20000 };
+enum { CONNECTIONS_MAXIMUM = 64, REQUESTS_MAXIMUM = 2048, REQUEST_MAXIMUM_BYTES = 1 << 20, PATIENCE_MS = 20000 };
 
 struct seen {
     char *method;

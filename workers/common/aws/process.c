@@ -104,7 +104,10 @@ static void outlet_read(struct process_call *call, struct outlet *outlet)
             outlet_close(call, outlet);
             break;
         }
-        buffer_append(&outlet->content, slice_from(block, (size_t)count));
+        size_t room = outlet->content.maximum - outlet->content.len;
+        size_t kept = (size_t)count < room ? (size_t)count : room;
+        buffer_append(&outlet->content, slice_from(block, kept));
+        buffer_append(&outlet->content, slice_from(block + kept, (size_t)count - kept));
     }
     OPENSSL_cleanse(block, sizeof(block));
 }
