@@ -40,8 +40,10 @@ static bool is_worth_repeating(const struct fetch *fetch, const struct http_answ
     if (fetch->attempts >= ATTEMPTS_MAXIMUM) {
         return false;
     }
-    return answer->status == 0 ? fetch->is_silence_repeated || answer->is_connection_stale
-                               : answer->status == 429 || answer->status >= 500;
+    if (answer->status != 0) {
+        return answer->status == 429 || answer->status >= 500;
+    }
+    return answer->is_connection_stale || (fetch->is_silence_repeated && answer->err.action == ERROR_RETRY);
 }
 
 static void fetch_send(void *context);
