@@ -142,6 +142,23 @@ static void no_rhythm_of_turns_exceeds_or_wastes_the_rate(void **state)
     }
 }
 
+static void what_has_grown_before_the_question_counts(void **state)
+{
+    (void)state;
+    struct waiter waiters[2] = {{0}};
+    struct world world;
+    world_start(&world, 1);
+    world_wait(&world, &waiters[0], 1);
+    pass(&world, 0);
+    pass(&world, 999);
+    world_wait(&world, &waiters[1], 1);
+    pass(&world, 0);
+    assert_int_equal(world.turns, 1);
+    pass(&world, 1);
+    assert_int_equal(world.turns, 2);
+    world_stop(&world);
+}
+
 static void who_cancels_gives_the_place_to_the_next(void **state)
 {
     (void)state;
@@ -205,6 +222,7 @@ int main(void)
         cmocka_unit_test(a_thousand_at_once_leave_evenly_and_in_their_order),
         cmocka_unit_test(after_any_pause_no_more_than_a_burst_leaves_at_once),
         cmocka_unit_test(no_rhythm_of_turns_exceeds_or_wastes_the_rate),
+        cmocka_unit_test(what_has_grown_before_the_question_counts),
         cmocka_unit_test(who_cancels_gives_the_place_to_the_next),
         cmocka_unit_test(who_asks_again_from_a_turn_goes_behind_the_others),
         cmocka_unit_test(a_limiter_that_goes_calls_nobody),

@@ -82,6 +82,7 @@ static void limiter_run(void *context);
 static void limiter_run_later(struct limiter *limiter)
 {
     if (limiter->first != NULL && limiter->timer == NULL) {
+        limiter_fill(limiter);
         int64_t missing = TOKEN - limiter->tokens;
         int64_t delay_ms = missing > 0 ? (missing + limiter->calls_per_second - 1) / limiter->calls_per_second : 0;
         limiter->timer = loop_after(limiter->loop, delay_ms, limiter_run, limiter);
