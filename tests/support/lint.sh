@@ -51,7 +51,7 @@ layers() {
 # A library that we wrap is included in one place.
 includes() {
   only() { # PATTERN ALLOWED-FILES-PATTERN
-    grep -nE "#include <$1" $product $headers | grep -vE "^($2):" | sed "s|\$|  (allowed only in $2)|"
+    grep -nE "#include <$1" $product $headers | grep -vE "^($2):" | sed "s#\$#  (allowed only in $2)#"
   }
   only 'librdkafka/' 'workers/common/kafka/[a-z_]+\.[ch]'
   only 'curl/' 'workers/common/http/http\.c'

@@ -97,7 +97,7 @@ static void limiter_run(void *context)
     while (limiter->first != NULL && limiter->tokens >= TOKEN) {
         struct limiter_wait *wait = limiter->first;
         limiter->tokens -= TOKEN;
-        wait_unlink(wait);
+        wait_unlink(wait); // NOLINT(clang-analyzer-unix.Malloc): those before were unlinked before they were freed
         wait->on_turn(wait->context, clock_monotonic_ms() - wait->asked_ms);
         free(wait);
     }

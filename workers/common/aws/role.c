@@ -315,18 +315,6 @@ static void entry_find_source(struct entry *entry)
     entry_answer_later(entry);
 }
 
-static struct role_wait *entry_wait(struct entry *entry,
-                                    void (*on_answer)(void *context, const struct role_answer *answer), void *context);
-
-static void entry_fetch(struct entry *entry)
-{
-    if (entry->role_arn != NULL) {
-        entry->main_wait = entry_wait(entry->roles->main, entry_has_main, entry);
-    } else {
-        entry_find_source(entry);
-    }
-}
-
 static bool entry_is_asking(const struct entry *entry)
 {
     return entry->main_wait != NULL || entry->call != NULL || entry->source != NULL;
@@ -343,20 +331,31 @@ static bool entry_can_answer(const struct entry *entry)
     return entry_is_good(entry) || entry_has_failed_lately(entry);
 }
 
-static struct role_wait *entry_wait(struct entry *entry,
-                                    void (*on_answer)(void *context, const struct role_answer *answer), void *context)
+static bool entry_must_ask(const struct entry *entry)
+{
+    bool may_ask = !entry_is_asking(entry) && entry->answering == NULL && !entry_has_failed_lately(entry);
+    return may_ask && (!entry_is_good(entry) || entry_wants_refresh(entry));
+}
+
+static struct role_wait *
+entry_add_wait(struct entry *entry, void (*on_answer)(void *context, const struct role_answer *answer), void *context)
 {
     struct role_wait *wait = memory_zeroed(1, sizeof(*wait));
-    bool may_ask = !entry_is_asking(entry) && entry->answering == NULL && !entry_has_failed_lately(entry);
     *wait = (struct role_wait){entry, entry->waits, on_answer, context};
     entry->waits = wait;
-    if (may_ask && (!entry_is_good(entry) || entry_wants_refresh(entry))) {
-        entry_fetch(entry);
-    }
-    if (entry_can_answer(entry)) {
-        entry_answer_later(entry);
-    }
     return wait;
+}
+
+static void entry_ask_main(struct entry *entry)
+{
+    struct entry *main = entry->roles->main;
+    entry->main_wait = entry_add_wait(main, entry_has_main, entry);
+    if (entry_must_ask(main)) {
+        entry_find_source(main);
+    }
+    if (entry_can_answer(main)) {
+        entry_answer_later(main);
+    }
 }
 
 static void oldest_visit(const char *key, void *value, void *context)
@@ -422,10 +421,17 @@ struct role_wait *roles_get(struct roles *roles, const struct role_request *requ
                             void (*on_answer)(void *context, const struct role_answer *answer), void *context)
 {
     struct entry *entry = roles_entry(roles, request);
-    if (entry_can_answer(entry)) {
-        roles->statistics.hits++;
+    struct role_wait *wait = entry_add_wait(entry, on_answer, context);
+    roles->statistics.hits += entry_can_answer(entry);
+    if (entry_must_ask(entry) && entry->role_arn != NULL) {
+        entry_ask_main(entry);
+    } else if (entry_must_ask(entry)) {
+        entry_find_source(entry);
     }
-    return entry_wait(entry, on_answer, context);
+    if (entry_can_answer(entry)) {
+        entry_answer_later(entry);
+    }
+    return wait;
 }
 
 static bool wait_remove(struct role_wait **link, struct role_wait *wait)
