@@ -2,6 +2,7 @@
 
 #include "workers/common/aws/key_document.h"
 #include "workers/common/base/buffer.h"
+#include "workers/common/base/clock.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -11,9 +12,11 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* Its end is looked for by waitpid, as a pidfd is not to be had everywhere, and its outputs may outlive it. */
+enum { LOOK_INTERVAL_MS = 20 };
 
 enum { OUTPUT_MAXIMUM_BYTES = 64 * 1024, COMPLAINT_MAXIMUM_BYTES = 200, BLOCK_BYTES = 4096, BLOCKS_AT_ONCE = 32 };
 
@@ -26,13 +29,13 @@ struct outlet {
 struct process_call {
     struct loop *loop;
     char *origin;
-    pid_t pid;    /* 0: not running */
-    int pid_file; /* readable when the process has ended; -1: none */
+    pid_t pid; /* 0: not running */
     struct outlet output;
     struct outlet complaint;
     struct loop_timer *timer;
     struct error err; /* of a command that cannot be started */
     int64_t timeout_ms;
+    int64_t deadline_ms;
     void (*on_done)(void *context, struct credentials *credentials, const struct error *err);
     void *context;
 };
@@ -69,10 +72,6 @@ static void call_free(struct process_call *call)
     process_kill(call);
     outlet_done(call, &call->output);
     outlet_done(call, &call->complaint);
-    if (call->pid_file >= 0) {
-        loop_unwatch(call->loop, call->pid_file);
-        close(call->pid_file);
-    }
     loop_timer_cancel(call->loop, call->timer);
     free(call->origin);
     free(call);
@@ -143,15 +142,10 @@ static bool result_read(struct process_call *call, int status, struct credential
                              err);
 }
 
-static void process_ended(void *context)
+static void process_ended(struct process_call *call, int status)
 {
-    struct process_call *call = context;
     struct credentials *credentials = NULL;
     struct error err;
-    int status = 0;
-    if (waitpid(call->pid, &status, WNOHANG) != call->pid) {
-        return;
-    }
     call->pid = 0;
     outlet_read(call, &call->output);
     outlet_read(call, &call->complaint);
@@ -159,6 +153,28 @@ static void process_ended(void *context)
         complaint_append(call, &err);
     }
     call_end(call, credentials, &err);
+}
+
+static void process_late(struct process_call *call)
+{
+    struct error err;
+    (void)error_set(&err, ERROR_RETRY, "not finished after %lld ms", (long long)call->timeout_ms);
+    complaint_append(call, &err);
+    call_end(call, NULL, &err);
+}
+
+static void process_look(void *context)
+{
+    struct process_call *call = context;
+    int status = 0;
+    call->timer = NULL;
+    if (waitpid(call->pid, &status, WNOHANG) == call->pid) {
+        process_ended(call, status);
+    } else if (clock_monotonic_ms() >= call->deadline_ms) {
+        process_late(call);
+    } else {
+        call->timer = loop_after(call->loop, LOOK_INTERVAL_MS, process_look, call);
+    }
 }
 
 static void output_readable(void *context)
@@ -176,16 +192,6 @@ static void complaint_readable(void *context)
 {
     struct process_call *call = context;
     outlet_read(call, &call->complaint);
-}
-
-static void process_late(void *context)
-{
-    struct process_call *call = context;
-    struct error err;
-    call->timer = NULL;
-    (void)error_set(&err, ERROR_RETRY, "not finished after %lld ms", (long long)call->timeout_ms);
-    complaint_append(call, &err);
-    call_end(call, NULL, &err);
 }
 
 static void call_unstarted(void *context)
@@ -252,13 +258,7 @@ static int call_start(struct process_call *call, const char *command)
     if (fcntl(output[0], F_SETFL, O_NONBLOCK) != 0 || fcntl(complaint[0], F_SETFL, O_NONBLOCK) != 0) {
         return errno;
     }
-    int code = shell_spawn(command, output_end, complaint_end, &call->pid);
-    if (code != 0) {
-        call->pid = 0;
-        return code;
-    }
-    call->pid_file = pidfd_open(call->pid, 0);
-    return call->pid_file >= 0 ? 0 : errno;
+    return shell_spawn(command, output_end, complaint_end, &call->pid);
 }
 
 struct process_call *
@@ -268,24 +268,24 @@ process_ask(struct loop *loop, const char *command, const char *origin, int64_t 
     struct process_call *call = memory_zeroed(1, sizeof(*call));
     call->loop = loop;
     call->origin = text_copy(origin);
-    call->pid_file = -1;
     call->output.descriptor = -1;
     call->complaint.descriptor = -1;
     buffer_init(&call->output.content, OUTPUT_MAXIMUM_BYTES);
     buffer_init(&call->complaint.content, COMPLAINT_MAXIMUM_BYTES);
     call->timeout_ms = timeout_ms;
+    call->deadline_ms = clock_monotonic_ms() + timeout_ms;
     call->on_done = on_done;
     call->context = context;
     int code = call_start(call, command);
     if (code != 0) {
+        call->pid = 0;
         (void)error_set(&call->err, ERROR_RETRY, "cannot be started: %s", strerror(code));
         call->timer = loop_after(loop, 0, call_unstarted, call);
         return call;
     }
     loop_watch(loop, call->output.descriptor, output_readable, call);
     loop_watch(loop, call->complaint.descriptor, complaint_readable, call);
-    loop_watch(loop, call->pid_file, process_ended, call);
-    call->timer = loop_after(loop, timeout_ms, process_late, call);
+    call->timer = loop_after(loop, LOOK_INTERVAL_MS, process_look, call);
     return call;
 }
 

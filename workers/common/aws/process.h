@@ -1,7 +1,7 @@
 /*
  * credential_process of a profile: a command that prints a key as JSON (aws/key_document.h). It is run by /bin/sh in a
  * process group of its own, with nothing on its standard input and none of our descriptors; what it prints is bounded,
- * and so is its time. Nothing here blocks: pipes and the end of the process are watched by the loop.
+ * and so is its time. Nothing here blocks: the loop watches its outputs and looks for its end every few milliseconds.
  *
  * An error shows how the command ended and the beginning of what it wrote to its standard error, which is meant for
  * people; nothing of its standard output, which may hold a key. The command is the user's own, as trusted as the
