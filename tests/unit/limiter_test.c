@@ -21,9 +21,10 @@ struct waiter {
     struct limiter_wait *wait;
     struct waiter *cancels;
     bool asks_again;
+    bool declines;
 };
 
-static void on_turn(void *context, int64_t waited_ms)
+static bool on_turn(void *context, int64_t waited_ms)
 {
     struct waiter *waiter = context;
     struct world *world = waiter->world;
@@ -38,6 +39,7 @@ static void on_turn(void *context, int64_t waited_ms)
         waiter->asks_again = false;
         waiter->wait = limiter_wait(world->limiter, on_turn, waiter);
     }
+    return !waiter->declines;
 }
 
 static void world_start(struct world *world, int64_t rate)
@@ -201,6 +203,20 @@ static void who_asks_again_from_a_turn_goes_behind_the_others(void **state)
     world_stop(&world);
 }
 
+static void a_turn_that_is_not_used_is_the_next_ones(void **state)
+{
+    (void)state;
+    struct waiter waiters[5] = {{.declines = true}, {.declines = true}, {0}, {.declines = true}, {0}};
+    struct world world;
+    world_start(&world, 1);
+    world_wait(&world, waiters, 5);
+    pass(&world, 0);
+    assert_int_equal(world.turns, 3);
+    pass(&world, 1000);
+    assert_int_equal(world.turns, 5);
+    world_stop(&world);
+}
+
 static void a_limiter_that_goes_calls_nobody(void **state)
 {
     (void)state;
@@ -225,6 +241,7 @@ int main(void)
         cmocka_unit_test(what_has_grown_before_the_question_counts),
         cmocka_unit_test(who_cancels_gives_the_place_to_the_next),
         cmocka_unit_test(who_asks_again_from_a_turn_goes_behind_the_others),
+        cmocka_unit_test(a_turn_that_is_not_used_is_the_next_ones),
         cmocka_unit_test(a_limiter_that_goes_calls_nobody),
     };
     return cmocka_run_group_tests_name("limiter", tests, NULL, NULL);

@@ -37,10 +37,11 @@ static void on_done(void *context, struct sts_result *result)
     ending->credentials = TAKE(result->credentials);
 }
 
-static void on_turn_ignored(void *context, int64_t waited_ms)
+static bool on_turn_ignored(void *context, int64_t waited_ms)
 {
     (void)context;
     (void)waited_ms;
+    return true;
 }
 
 static struct sts_assume_role_request request_of(const struct scripted_aws *aws)

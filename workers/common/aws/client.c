@@ -367,7 +367,8 @@ static void call_send_now(struct aws_call *call)
     free(lines);
 }
 
-static void call_has_turn(void *context, int64_t waited_ms)
+/* Who comes too late leaves the turn to the next, or a long queue would send nothing at all. */
+static bool call_has_turn(void *context, int64_t waited_ms)
 {
     struct aws_call *call = context;
     int64_t put_off_ms = TURN_WAIT_MAXIMUM_MS - call->turn_waited_ms;
@@ -377,10 +378,11 @@ static void call_has_turn(void *context, int64_t waited_ms)
     call->request.deadline_ms += put_off_ms;
     if (clock_monotonic_ms() < call->request.deadline_ms) {
         call_send_now(call);
-        return;
+        return true;
     }
     (void)error_set(&call->failed, ERROR_RETRY, "%.150s: too many calls wait for their turn", call->request.operation);
     call->timer = loop_after(call->client->loop, 0, call_end_unsent, call);
+    return false;
 }
 
 static void call_send(void *context)

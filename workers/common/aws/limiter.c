@@ -11,7 +11,7 @@ struct limiter_wait {
     struct limiter *limiter;
     struct limiter_wait *next;
     struct limiter_wait **link; /* what points to this wait */
-    void (*on_turn)(void *context, int64_t waited_ms);
+    bool (*on_turn)(void *context, int64_t waited_ms);
     void *context;
     int64_t asked_ms;
 };
@@ -96,15 +96,15 @@ static void limiter_run(void *context)
     limiter_fill(limiter);
     while (limiter->first != NULL && limiter->tokens >= TOKEN) {
         struct limiter_wait *wait = limiter->first;
-        limiter->tokens -= TOKEN;
         wait_unlink(wait); // NOLINT(clang-analyzer-unix.Malloc): those before were unlinked before they were freed
-        wait->on_turn(wait->context, clock_monotonic_ms() - wait->asked_ms);
+        bool is_used = wait->on_turn(wait->context, clock_monotonic_ms() - wait->asked_ms);
+        limiter->tokens -= is_used ? TOKEN : 0;
         free(wait);
     }
     limiter_run_later(limiter);
 }
 
-struct limiter_wait *limiter_wait(struct limiter *limiter, void (*on_turn)(void *context, int64_t waited_ms),
+struct limiter_wait *limiter_wait(struct limiter *limiter, bool (*on_turn)(void *context, int64_t waited_ms),
                                   void *context)
 {
     struct limiter_wait *wait = memory_zeroed(1, sizeof(*wait));

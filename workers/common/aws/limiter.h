@@ -9,6 +9,7 @@
 
 #include "workers/common/http/loop.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct limiter;
@@ -19,7 +20,8 @@ struct limiter *limiter_new(struct loop *loop, int64_t calls_per_second);
 void limiter_free(struct limiter *limiter); /* forgets who waits without calling back; NULL is fine */
 
 /* on_turn is called exactly once unless cancelled; the handle is valid until the call begins. waited_ms: since the
- * question. on_turn may ask and cancel, but not free the limiter. Never NULL. */
-struct limiter_wait *limiter_wait(struct limiter *limiter, void (*on_turn)(void *context, int64_t waited_ms),
+ * question. It says whether the turn was used; if not, the next one gets it. It may ask and cancel, but not free the
+ * limiter. Never NULL. */
+struct limiter_wait *limiter_wait(struct limiter *limiter, bool (*on_turn)(void *context, int64_t waited_ms),
                                   void *context);
 void limiter_wait_cancel(struct limiter_wait *wait); /* NULL is fine; gives the place to the next */
