@@ -652,6 +652,20 @@ static void a_profile_may_be_a_chain_of_roles(void **state)
     world_stop(&world);
 }
 
+static void a_web_identity_whose_token_is_missing_is_named_and_asks_nobody(void **state)
+{
+    (void)state;
+    static const struct role_request pod = {.profile = "pod"};
+    struct world world;
+    scratch_write(&scratch, "[pod]\nrole_arn=" ROLE "\nweb_identity_token_file=/nowhere/token\n");
+    world_start(&world, NULL, 0);
+    struct ending ending = ask(&world, &pod);
+    assert_string_equal(ending.err.text, "AssumeRoleWithWebIdentity " ROLE
+                                         ": /nowhere/token: cannot be read: No such file or directory");
+    assert_int_equal(http_script_count(world.aws.script), 0);
+    world_stop(&world);
+}
+
 struct crowd {
     size_t answered;
     size_t good;
@@ -753,6 +767,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(main_credentials_that_cannot_be_had_are_not_asked_for_by_every_role,
                                         clock_stand, clock_reset),
         cmocka_unit_test_setup_teardown(a_profile_may_be_a_chain_of_roles, clock_stand, clock_reset),
+        cmocka_unit_test_setup_teardown(a_web_identity_whose_token_is_missing_is_named_and_asks_nobody, clock_stand,
+                                        clock_reset),
         cmocka_unit_test_setup_teardown(a_thousand_roles_at_once_keep_to_the_rate, clock_stand, clock_reset),
         cmocka_unit_test_setup_teardown(waits_for_a_turn_can_be_given_up, clock_stand, clock_reset),
     };
