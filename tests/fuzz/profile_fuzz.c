@@ -19,11 +19,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             unsigned long long line = strtoull(err.text + strlen("f:"), &end, 10);
             PROMISE(text_starts_with(end, ": ") && line >= 1 && line <= lines);
         }
-        static const char more[] = "\n[default]\nfuzzed_key = value = 1 # comment\n";
+        const char *more = file == PROFILE_CONFIG_FILE ? "\n[profile p]\nfuzzed_key = value = 1 # comment\n more\n"
+                                                       : "\n[p]\nfuzzed_key = value = 1 # comment\n more\n";
         PROMISE(profiles_add(profiles, (enum profile_file)file, "f", slice_of(more), &err));
-        PROMISE(profiles_has(profiles, "default"));
-        const char *value = profiles_get(profiles, "default", "fuzzed_key");
-        PROMISE(value != NULL && strcmp(value, "value = 1") == 0);
+        PROMISE(profiles_has(profiles, "p"));
+        const char *value = profiles_get(profiles, "p", "fuzzed_key");
+        PROMISE(value != NULL && strcmp(value, "value = 1\nmore") == 0);
         PROMISE(!profiles_has(profiles, ""));
         profiles_free(profiles);
     }

@@ -3,57 +3,8 @@
 #include "tests/support/scratch.h"
 #include "tests/support/unit.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct scratch credentials_file;
-static struct scratch config_file;
-
-static int files_make(void **state)
-{
-    (void)state;
-    return scratch_make(&credentials_file) && scratch_make(&config_file) ? 0 : -1;
-}
-
-static int files_remove(void **state)
-{
-    (void)state;
-    return scratch_remove(&credentials_file) + scratch_remove(&config_file);
-}
-
-static int surroundings_clear(void **state)
-{
-    (void)state;
-    unsetenv("AWS_ACCESS_KEY_ID");
-    unsetenv("AWS_SECRET_ACCESS_KEY");
-    unsetenv("AWS_SESSION_TOKEN");
-    unsetenv("AWS_PROFILE");
-    setenv("AWS_SHARED_CREDENTIALS_FILE", credentials_file.path, 1);
-    setenv("AWS_CONFIG_FILE", config_file.path, 1);
-    scratch_write(&credentials_file, "");
-    scratch_write(&config_file, "");
-    return 0;
-}
-
-static void expect_found(const char *profile, const char *access_key, const char *token, const char *origin)
-{
-    struct credentials *found = NULL;
-    struct error err;
-    if (!credentials_find(profile, &found, &err)) {
-        fail_msg("%s", err.text);
-        return;
-    }
-    assert_string_equal(found->access_key, access_key);
-    if (token == NULL) {
-        assert_null(found->session_token);
-    } else {
-        assert_string_equal(found->session_token, token);
-    }
-    assert_string_equal(found->origin, origin);
-    assert_int_equal(found->expires_wall_ms, 0);
-    credentials_free(found);
-}
 
 static void a_copy_shares_nothing(void **state)
 {
@@ -72,112 +23,68 @@ static void a_copy_shares_nothing(void **state)
     assert_null(plain->session_token);
 }
 
-static void the_environment_must_have_both_halves(void **state)
+static void a_token_file_holds_one_visible_line(void **state)
 {
     (void)state;
-    struct credentials *found = NULL;
+    static const struct {
+        const char *content;
+        const char *secret; /* NULL: refused */
+    } cases[] = {
+        {"token", "token"},
+        {" a.b-c_d==\r\n", "a.b-c_d=="},
+        {"", NULL},
+        {"\n", NULL},
+        {"to ken\n", NULL},
+        {"one\ntwo\n", NULL},
+        {"hidden\x7f\n", NULL},
+        {"hidden\xc3\xa9\n", NULL},
+    };
+    struct scratch scratch;
+    assert_true(scratch_make(&scratch));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        AUTO(secret) char *secret = NULL;
+        struct error err = {0};
+        scratch_write(&scratch, cases[i].content);
+        if (secret_read(scratch.path, &secret, &err) != (cases[i].secret != NULL)) {
+            fail_msg("case %zu: %s", i, secret != NULL ? secret : err.text);
+        }
+        if (secret != NULL) {
+            assert_string_equal(secret, cases[i].secret);
+            continue;
+        }
+        AUTO(text) char *expected = text_format("%s: is not one line of visible ASCII", scratch.path);
+        assert_string_equal(err.text, expected);
+        assert_int_equal(err.action, ERROR_REJECT);
+    }
+    assert_int_equal(scratch_remove(&scratch), 0);
+    secret_free(NULL);
+}
+
+static void a_token_file_that_is_absent_or_huge_is_named(void **state)
+{
+    (void)state;
+    char *secret = NULL;
     struct error err;
-    assert_false(credentials_from_environment(&found, &err));
-    assert_string_equal(err.text, "the environment has no AWS_ACCESS_KEY_ID");
-    assert_int_equal(err.action, ERROR_REJECT);
-    setenv("AWS_ACCESS_KEY_ID", "AKIDENV", 1);
-    setenv("AWS_SECRET_ACCESS_KEY", "", 1);
-    assert_false(credentials_from_environment(&found, &err));
-    assert_string_equal(err.text, "the environment has no AWS_SECRET_ACCESS_KEY");
-    setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
-    expect_found(NULL, "AKIDENV", NULL, "environment");
-    setenv("AWS_SESSION_TOKEN", "token", 1);
-    expect_found(NULL, "AKIDENV", "token", "environment");
-}
-
-static void a_named_profile_goes_before_the_environment_and_that_before_the_default(void **state)
-{
-    (void)state;
-    scratch_write(&credentials_file,
-                  "[default]\naws_access_key_id=AKIDDEFAULT\naws_secret_access_key=s\n"
-                  "[acme]\nAWS_ACCESS_KEY_ID=AKIDACME\naws_secret_access_key=s\naws_session_token=t\n");
-    expect_found(NULL, "AKIDDEFAULT", NULL, "profile default");
-    setenv("AWS_ACCESS_KEY_ID", "AKIDENV", 1);
-    setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
-    expect_found(NULL, "AKIDENV", NULL, "environment");
-    expect_found("acme", "AKIDACME", "t", "profile acme");
-    setenv("AWS_PROFILE", "acme", 1);
-    expect_found(NULL, "AKIDACME", "t", "profile acme");
-    expect_found("default", "AKIDDEFAULT", NULL, "profile default");
-    setenv("AWS_PROFILE", "", 1);
-    expect_found(NULL, "AKIDENV", NULL, "environment");
-}
-
-static void a_profile_may_be_in_either_file(void **state)
-{
-    (void)state;
-    scratch_write(&credentials_file, "[one]\naws_access_key_id=AKID1\n");
-    scratch_write(&config_file, "[profile one]\naws_access_key_id=AKID2\naws_secret_access_key=s\n"
-                                "[profile two]\naws_access_key_id=AKID3\naws_secret_access_key=s\n");
-    expect_found("one", "AKID1", NULL, "profile one");
-    expect_found("two", "AKID3", NULL, "profile two");
-}
-
-static void what_is_missing_is_told_with_the_files_that_were_looked_at(void **state)
-{
-    (void)state;
-    struct credentials *found = NULL;
-    struct error err;
-    scratch_write(&credentials_file, "[half]\naws_access_key_id=AKIDHALF\n[other]\naws_secret_access_key=hidden\n");
-    assert_false(credentials_from_profile("absent", &found, &err));
-    AUTO(text) char *absent = text_format("no profile \"absent\" in %s or %s", credentials_file.path, config_file.path);
-    assert_string_equal(err.text, absent);
-    assert_false(credentials_from_profile("half", &found, &err));
-    assert_non_null(strstr(err.text, "profile \"half\" has no aws_secret_access_key"));
-    assert_false(credentials_from_profile("other", &found, &err));
-    assert_non_null(strstr(err.text, "profile \"other\" has no aws_access_key_id"));
-    assert_null(strstr(err.text, "hidden"));
-    assert_false(credentials_find(NULL, &found, &err));
-    assert_non_null(strstr(err.text, "the environment has no AWS_ACCESS_KEY_ID, and no profile \"default\" in "));
-    assert_null(found);
-}
-
-static void a_file_that_cannot_be_understood_is_a_mistake_and_one_that_is_absent_is_none(void **state)
-{
-    (void)state;
-    struct credentials *found = NULL;
-    struct error err;
-    scratch_write(&config_file, "[profile p]\naws_access_key_id=AKIDP\naws_secret_access_key=s\n");
-    setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/credentials", 1);
-    expect_found("p", "AKIDP", NULL, "profile p");
-    scratch_write(&credentials_file, "[p]\nsecret without a name\n");
-    setenv("AWS_SHARED_CREDENTIALS_FILE", credentials_file.path, 1);
-    assert_false(credentials_from_profile("p", &found, &err));
-    AUTO(text) char *expected = text_format("%s:2: expected [section] or name = value", credentials_file.path);
-    assert_string_equal(err.text, expected);
-}
-
-static void without_variables_the_files_are_in_the_home_folder(void **state)
-{
-    (void)state;
-    struct credentials *found = NULL;
-    struct error err;
-    unsetenv("AWS_SHARED_CREDENTIALS_FILE");
-    unsetenv("AWS_CONFIG_FILE");
-    AUTO(text) char *home = text_copy(getenv("HOME") != NULL ? getenv("HOME") : "");
-    setenv("HOME", "/nowhere/home", 1);
-    assert_false(credentials_from_profile("p", &found, &err));
-    assert_string_equal(err.text, "no profile \"p\" in /nowhere/home/.aws/credentials or /nowhere/home/.aws/config");
-    setenv("HOME", home, 1);
+    assert_false(secret_read("/nowhere/token", &secret, &err));
+    assert_string_equal(err.text, "/nowhere/token: cannot be read: No such file or directory");
+    struct scratch scratch;
+    char *huge = memory_zeroed(20001, 1);
+    memset(huge, 'x', 20000);
+    assert_true(scratch_make(&scratch));
+    scratch_write(&scratch, huge);
+    assert_false(secret_read(scratch.path, &secret, &err));
+    assert_non_null(strstr(err.text, ": is larger than 16384 bytes"));
+    assert_null(secret);
+    assert_int_equal(scratch_remove(&scratch), 0);
+    free(huge);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_copy_shares_nothing),
-        cmocka_unit_test_setup(the_environment_must_have_both_halves, surroundings_clear),
-        cmocka_unit_test_setup(a_named_profile_goes_before_the_environment_and_that_before_the_default,
-                               surroundings_clear),
-        cmocka_unit_test_setup(a_profile_may_be_in_either_file, surroundings_clear),
-        cmocka_unit_test_setup(what_is_missing_is_told_with_the_files_that_were_looked_at, surroundings_clear),
-        cmocka_unit_test_setup(a_file_that_cannot_be_understood_is_a_mistake_and_one_that_is_absent_is_none,
-                               surroundings_clear),
-        cmocka_unit_test_setup(without_variables_the_files_are_in_the_home_folder, surroundings_clear),
+        cmocka_unit_test(a_token_file_holds_one_visible_line),
+        cmocka_unit_test(a_token_file_that_is_absent_or_huge_is_named),
     };
-    return cmocka_run_group_tests_name("credentials", tests, files_make, files_remove);
+    return cmocka_run_group_tests_name("credentials", tests, NULL, NULL);
 }

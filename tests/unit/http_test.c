@@ -139,6 +139,34 @@ static void each_method_sends_what_belongs_to_it(void **state)
     http_script_stop(script);
 }
 
+static void what_is_direct_goes_past_the_proxy(void **state)
+{
+    (void)state;
+    static const struct http_script_answer answers[] = {{.status = 200}, {.status = 502}};
+    struct http_script *script = http_script_start(answers, 2);
+    struct http_script *proxy = http_script_start(&answers[1], 1);
+    struct loop *loop = loop_new(NULL);
+    unsetenv("no_proxy");
+    setenv("http_proxy", http_script_url(proxy), 1);
+    for (int i = 0; i < 2; i++) {
+        struct ending ending = {0};
+        struct http_request request = {.method = "GET",
+                                       .url = http_script_url(script),
+                                       .timeout_ms = TIMEOUT_MS,
+                                       .answer_maximum_bytes = ROOM,
+                                       .is_direct = i == 0};
+        (void)http_start(loop_http(loop), &request, on_done, &ending);
+        loop_until(loop, &ending.is_done);
+        assert_int_equal(ending.status, i == 0 ? 200 : 502);
+    }
+    unsetenv("http_proxy");
+    assert_int_equal(http_script_count(script), 1);
+    assert_int_equal(http_script_count(proxy), 1);
+    loop_free(loop);
+    http_script_stop(proxy);
+    http_script_stop(script);
+}
+
 static void no_redirect_is_followed(void **state)
 {
     (void)state;
@@ -360,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_sent_exactly_as_it_was_given),
         cmocka_unit_test(each_method_sends_what_belongs_to_it),
+        cmocka_unit_test(what_is_direct_goes_past_the_proxy),
         cmocka_unit_test(no_redirect_is_followed),
         cmocka_unit_test(what_goes_wrong_below_http_is_an_error_with_an_action),
         cmocka_unit_test(an_answer_of_exactly_the_maximum_is_whole),

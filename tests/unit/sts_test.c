@@ -1,5 +1,6 @@
 #include "workers/common/aws/sts.h"
 
+#include "tests/support/moved_clock.h"
 #include "tests/support/scripted_aws.h"
 #include "tests/support/unit.h"
 #include "workers/common/base/clock.h"
@@ -34,6 +35,13 @@ static void on_done(void *context, struct sts_result *result)
     ending->failure = result->result->failure;
     ending->attempts = result->result->attempts;
     ending->credentials = TAKE(result->credentials);
+}
+
+static bool on_turn_ignored(void *context, int64_t waited_ms)
+{
+    (void)context;
+    (void)waited_ms;
+    return true;
 }
 
 static struct sts_assume_role_request request_of(const struct scripted_aws *aws)
@@ -181,6 +189,100 @@ static void a_session_name_is_made_of_what_is_allowed(void **state)
     }
 }
 
+static void a_web_identity_is_sent_unsigned(void **state)
+{
+    (void)state;
+    static const struct http_script_answer answers[] = {
+        {.status = 503},
+        {.status = 200,
+         .body = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>" KEY SECRET TOKEN
+             EXPIRATION "</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"},
+        {.status = 400,
+         .body =
+             "<ErrorResponse><Error><Code>InvalidIdentityToken</Code><Message>No</Message></Error></ErrorResponse>"},
+    };
+    struct scripted_aws aws;
+    scripted_aws_start(&aws, answers, 3);
+    struct sts_web_identity_request request = {.region = "eu-west-1",
+                                               .role_arn = ROLE,
+                                               .session_name = "pod/1",
+                                               .token = "a.b+c=",
+                                               .duration_seconds = 900,
+                                               .deadline_ms = scripted_deadline_ms()};
+    for (size_t i = 1; i < 3; i++) {
+        struct ending ending = {0};
+        (void)sts_assume_role_with_web_identity(aws.client, &request, on_done, &ending);
+        assert_false(ending.is_done);
+        loop_until(aws.loop, &ending.is_done);
+        assert_int_equal(ending.credentials != NULL, i == 1);
+        assert_null(http_script_header(aws.script, i, "Authorization"));
+        assert_null(http_script_header(aws.script, i, "x-amz-date"));
+        assert_null(http_script_header(aws.script, i, "x-amz-security-token"));
+        assert_string_equal(http_script_body(aws.script, i),
+                            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A"
+                            "123456789012%3Arole%2Fdeployer&RoleSessionName=pod-1&DurationSeconds=900&"
+                            "WebIdentityToken=a.b%2Bc%3D");
+        if (ending.credentials == NULL) {
+            assert_non_null(strstr(ending.err.text, "AssumeRoleWithWebIdentity " ROLE ": "));
+            assert_null(strstr(ending.err.text, "a.b+c"));
+        } else {
+            assert_string_equal(ending.credentials->access_key, "ASIA1");
+            assert_string_equal(ending.credentials->origin, ROLE);
+        }
+        credentials_free(ending.credentials);
+    }
+    scripted_aws_stop(&aws);
+}
+
+static void every_attempt_takes_its_turn_and_the_wait_does_not_use_up_the_deadline(void **state)
+{
+    (void)state;
+    enum { CALLS = 10 };
+    static const struct http_script_answer answers[] = {
+        {.status = 503}, {.status = 200, .body = ASSUMED(KEY, SECRET, TOKEN, EXPIRATION)}};
+    struct scripted_aws aws;
+    struct ending endings[CALLS] = {{0}};
+    scripted_aws_start(&aws, answers, 2);
+    moved_clock_stand();
+    struct limiter *limiter = limiter_new(aws.loop, 1);
+    struct sts_assume_role_request request = request_of(&aws);
+    request.limiter = limiter;
+    request.deadline_ms = clock_monotonic_ms() + 5000;
+    (void)sts_assume_role(aws.client, &request, on_done, &endings[0]);
+    loop_until_requests(aws.loop, aws.script, 1);
+    moved_clock_by(999);
+    loop_for(aws.loop, 20);
+    assert_int_equal(http_script_count(aws.script), 1);
+    moved_clock_by(6);
+    loop_until(aws.loop, &endings[0].is_done);
+    assert_int_equal(endings[0].attempts, 2);
+    credentials_free(endings[0].credentials);
+    /* A turn after 20 s is in time for a call of 5 s; one after 70 s is not. */
+    for (size_t i = 0; i < 20; i++) {
+        (void)limiter_wait(limiter, on_turn_ignored, NULL);
+    }
+    struct sts_call *in_time = sts_assume_role(aws.client, &request, on_done, &endings[1]);
+    struct sts_call *cancelled = sts_assume_role(aws.client, &request, on_done, &endings[2]);
+    (void)sts_assume_role(aws.client, &request, on_done, &endings[3]);
+    sts_cancel(cancelled);
+    for (int i = 0; i < 21; i++) {
+        moved_clock_by(1000);
+        loop_turn(aws.loop, 0);
+    }
+    loop_until_requests(aws.loop, aws.script, 3);
+    moved_clock_by(70000);
+    loop_until(aws.loop, &endings[3].is_done);
+    assert_int_equal(endings[3].err.action, ERROR_RETRY);
+    assert_int_equal(endings[3].failure.kind, FAILURE_THROTTLED);
+    assert_string_equal(endings[3].err.text, "AssumeRole " ROLE ": too many calls wait for their turn");
+    assert_false(endings[2].is_done);
+    assert_int_equal(http_script_count(aws.script), 3);
+    sts_cancel(endings[1].is_done ? NULL : in_time);
+    limiter_free(limiter);
+    moved_clock_reset();
+    scripted_aws_stop(&aws);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +291,8 @@ int main(void)
         cmocka_unit_test(a_role_that_may_not_be_assumed_is_refused_at_once),
         cmocka_unit_test(a_cancelled_question_is_not_answered),
         cmocka_unit_test(a_session_name_is_made_of_what_is_allowed),
+        cmocka_unit_test(a_web_identity_is_sent_unsigned),
+        cmocka_unit_test(every_attempt_takes_its_turn_and_the_wait_does_not_use_up_the_deadline),
     };
     return cmocka_run_group_tests_name("sts", tests, NULL, NULL);
 }

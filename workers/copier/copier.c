@@ -143,6 +143,8 @@ static bool copier_start(struct engine *engine, const struct options *options, v
     struct roles_settings roles = {
         .main_profile = options_text(options, "aws.profile"),
         .session_name = options_text(options, "copier.session_name"),
+        .region = options_text(options, "aws.region"),
+        .calls_per_second = options_integer(options, "aws.sts_calls_per_second"),
     };
     transfer_shared_fill(&shared->transfer, engine_loop(engine), options);
     shared->roles = roles_new(shared->transfer.client, &roles);

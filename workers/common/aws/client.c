@@ -14,6 +14,7 @@ enum {
     SKEW_MINIMUM_MS = 30000, /* smaller ones do not matter: services accept some minutes */
     REDIRECTS_MAXIMUM = 3,
     STALE_MAXIMUM = 3,
+    TURN_WAIT_MAXIMUM_MS = 60000, /* of a limiter, that the deadline is put off by */
 };
 
 struct aws_client {
@@ -46,6 +47,8 @@ struct aws_call {
     unsigned sent;
     struct http_transfer *transfer;
     struct loop_timer *timer;
+    struct limiter_wait *turn;
+    int64_t turn_waited_ms;
     struct error failed; /* of a call that cannot even be sent */
     void (*on_done)(void *context, const struct aws_result *result);
     void *context;
@@ -92,6 +95,7 @@ static void call_free(struct aws_call *call)
     }
     http_cancel(loop_http(call->client->loop), call->transfer);
     loop_timer_cancel(call->client->loop, call->timer);
+    limiter_wait_cancel(call->turn);
     for (size_t i = 0; i < sizeof(call->texts) / sizeof(call->texts[0]); i++) {
         free(call->texts[i]);
     }
@@ -168,7 +172,8 @@ static void call_end(struct aws_call *call, struct aws_result *result)
 static void call_end_failed(struct aws_call *call, const struct failure *failure)
 {
     struct aws_result result = {.failure = *failure};
-    (void)failure_describe(failure, call->request.operation, call->credentials->origin, &result.err);
+    const char *origin = call->credentials != NULL ? call->credentials->origin : "nobody (an unsigned call)";
+    (void)failure_describe(failure, call->request.operation, origin, &result.err);
     (void)snprintf(result.request_id, sizeof(result.request_id), "%s", failure->request_id);
     call_end(call, &result);
 }
@@ -176,7 +181,9 @@ static void call_end_failed(struct aws_call *call, const struct failure *failure
 static void call_end_unsent(void *context)
 {
     struct aws_call *call = context;
-    struct aws_result result = {.err = call->failed, .failure = {.kind = FAILURE_INVALID}};
+    bool is_late = call->failed.action == ERROR_RETRY;
+    struct aws_result result = {.err = call->failed,
+                                .failure = {.kind = is_late ? FAILURE_THROTTLED : FAILURE_INVALID}};
     call->timer = NULL;
     call_end(call, &result);
 }
@@ -272,7 +279,21 @@ static void call_payload_hash(const struct aws_call *call, const char *url, char
     }
 }
 
-/* Signs the request for this moment and fills the header lines: as many as the request has, and ours. */
+static size_t call_signature_lines(const struct aws_call *call, const struct sigv4_request *sigv4, char **lines)
+{
+    struct sigv4_signed signature;
+    size_t count = 0;
+    sigv4_sign(call->client->sigv4, sigv4, &signature);
+    lines[count++] = text_format("x-amz-date: %s", signature.date);
+    if (call->credentials->session_token != NULL) {
+        lines[count++] = text_format("x-amz-security-token: %s", call->credentials->session_token);
+    }
+    lines[count++] = text_format("Authorization: %.*s", (int)signature.authorization.len, signature.authorization.ptr);
+    return count;
+}
+
+/* Signs the request for this moment (if there is a key) and fills the header lines: as many as the request has, and
+ * ours. */
 static size_t call_sign(struct aws_call *call, const char *url, const char *path, const char *region, char **lines)
 {
     const struct aws_request *request = &call->request;
@@ -306,34 +327,27 @@ static size_t call_sign(struct aws_call *call, const char *url, const char *path
         .is_path_normalized = !is_s3,
         .credentials = call->credentials,
     };
-    struct sigv4_signed signature;
-    sigv4_sign(call->client->sigv4, &sigv4, &signature);
     for (size_t i = 1; i < count; i++) {
         lines[line_count++] = signed_headers[i].value[0] != '\0'
                                   ? text_format("%s: %s", signed_headers[i].name, signed_headers[i].value)
                                   : text_format("%s;", signed_headers[i].name);
     }
-    lines[line_count++] = text_format("x-amz-date: %s", signature.date);
-    if (call->credentials->session_token != NULL) {
-        lines[line_count++] = text_format("x-amz-security-token: %s", call->credentials->session_token);
+    if (call->credentials != NULL) {
+        line_count += call_signature_lines(call, &sigv4, lines + line_count);
     }
-    lines[line_count++] =
-        text_format("Authorization: %.*s", (int)signature.authorization.len, signature.authorization.ptr);
     free(signed_headers);
     return line_count;
 }
 
 static void call_answered(void *context, const struct http_answer *answer);
 
-static void call_send(void *context)
+static void call_send_now(struct aws_call *call)
 {
-    struct aws_call *call = context;
     const char *region = call_region(call);
     AUTO(buffer) struct buffer url;
     AUTO(buffer) struct buffer path;
     buffer_init(&url, URL_MAXIMUM);
     buffer_init(&path, URL_MAXIMUM);
-    call->timer = NULL;
     if (!call_url(call, region, &url, &path, &call->failed)) {
         (void)error_prefix(&call->failed, "%.150s", call->request.operation);
         call->timer = loop_after(call->client->loop, 0, call_end_unsent, call);
@@ -363,6 +377,35 @@ static void call_send(void *context)
         free(lines[i]);
     }
     free(lines);
+}
+
+/* Who comes too late leaves the turn to the next, or a long queue would send nothing at all. */
+static bool call_has_turn(void *context, int64_t waited_ms)
+{
+    struct aws_call *call = context;
+    int64_t put_off_ms = TURN_WAIT_MAXIMUM_MS - call->turn_waited_ms;
+    put_off_ms = waited_ms < put_off_ms ? waited_ms : put_off_ms;
+    call->turn = NULL;
+    call->turn_waited_ms += put_off_ms;
+    call->request.deadline_ms += put_off_ms;
+    if (clock_monotonic_ms() < call->request.deadline_ms) {
+        call_send_now(call);
+        return true;
+    }
+    (void)error_set(&call->failed, ERROR_RETRY, "%.150s: too many calls wait for their turn", call->request.operation);
+    call->timer = loop_after(call->client->loop, 0, call_end_unsent, call);
+    return false;
+}
+
+static void call_send(void *context)
+{
+    struct aws_call *call = context;
+    call->timer = NULL;
+    if (call->request.limiter != NULL) {
+        call->turn = limiter_wait(call->request.limiter, call_has_turn, call);
+    } else {
+        call_send_now(call);
+    }
 }
 
 /* --- deciding what an answer means --- */
@@ -475,7 +518,7 @@ struct aws_call *aws_call_start(struct aws_client *client, const struct aws_requ
             (struct sigv4_header){text_copy(request->headers[i].name), text_copy(request->headers[i].value)};
     }
     call->region = text_copy(request->region);
-    call->credentials = credentials_copy(request->credentials);
+    call->credentials = request->credentials != NULL ? credentials_copy(request->credentials) : NULL;
     call->on_done = on_done;
     call->context = context;
     call_send(call);

@@ -11,6 +11,7 @@
 #include "workers/common/aws/credentials.h"
 #include "workers/common/aws/endpoint.h"
 #include "workers/common/aws/failure.h"
+#include "workers/common/aws/limiter.h"
 #include "workers/common/aws/retry.h"
 #include "workers/common/aws/sigv4.h"
 #include "workers/common/http/loop.h"
@@ -51,8 +52,9 @@ struct aws_request {
     const struct sigv4_header *headers; /* sent and signed; names in lower case */
     size_t header_count;
     struct slice body;
-    const char *body_sha256; /* hex, when it is known; NULL: computed when needed */
-    const struct credentials *credentials;
+    const char *body_sha256;               /* hex, when it is known; NULL: computed when needed */
+    const struct credentials *credentials; /* NULL: unsigned */
+    struct limiter *limiter;    /* every attempt takes its turn, the wait puts off the deadline; NULL: none */
     int64_t attempt_timeout_ms; /* of one attempt */
     unsigned attempts_maximum;  /* 0: the client's rules */
     int64_t deadline_ms;        /* clock_monotonic_ms; no attempt starts or lasts beyond it */

@@ -1,7 +1,6 @@
 /*
- * An access key with its secret, where it came from, and the sources that need no network: the environment and the
- * shared files. Sources that must be asked over HTTP (roles, containers, instances) end in the same struct; whoever
- * needs credentials asks aws/role.h, which knows all of them.
+ * An access key with its secret, and where it came from. Whoever needs credentials asks aws/role.h, which knows all the
+ * ways to get them.
  *
  * Secrets are wiped when they are freed and appear in no error text.
  */
@@ -28,13 +27,8 @@ struct credentials *credentials_copy(const struct credentials *credentials);
 void credentials_free(struct credentials *credentials); /* NULL is fine */
 DEFINE_AUTO(credentials, struct credentials *);
 
-/* AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. ERROR_REJECT names the variable that is missing. */
-bool credentials_from_environment(struct credentials **ret_credentials, struct error *err) MUST_CHECK;
+void secret_free(char *secret); /* wipes the text before it is freed; NULL is fine */
+DEFINE_AUTO(secret, char *);
 
-/* A profile with a static key, from AWS_SHARED_CREDENTIALS_FILE (~/.aws/credentials) and AWS_CONFIG_FILE
- * (~/.aws/config). profile NULL: AWS_PROFILE, else "default". ERROR_REJECT says which files were looked at for what. */
-bool credentials_from_profile(const char *profile, struct credentials **ret_credentials, struct error *err) MUST_CHECK;
-
-/* What AWS tools do without being told: a named profile (argument, or AWS_PROFILE) first when there is one, else the
- * environment, else the default profile. */
-bool credentials_find(const char *profile, struct credentials **ret_credentials, struct error *err) MUST_CHECK;
+/* The token that a file holds: one line of visible ASCII, without the blanks around it. */
+bool secret_read(const char *path, char **ret_secret, struct error *err) MUST_CHECK;

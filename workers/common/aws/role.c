@@ -1,5 +1,6 @@
 #include "workers/common/aws/role.h"
 
+#include "workers/common/aws/source.h"
 #include "workers/common/aws/sts.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/index.h"
@@ -7,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define REGION_DEFAULT "us-east-1"
 
 enum {
     ENTRIES_DEFAULT = 20000,
@@ -35,9 +38,12 @@ struct entry {
     unsigned failures;    /* in a row */
     int64_t failed_until; /* monotonic: until then the failure is answered from memory */
     int64_t used_at_ms;
+    struct role_wait *main_wait; /* for the main credentials, to assume the role with */
+    char *main_access_key;       /* the key that the role was asked for with, last */
     struct sts_call *call;
-    struct role_wait *waits;
-    struct role_wait *told; /* those that are being answered just now and have not been called yet */
+    struct source_call *source;
+    struct role_wait *waits; /* the last first */
+    struct role_wait *told;  /* those that are being answered just now and have not been called yet */
     bool is_telling;
     struct loop_timer *answering;
 };
@@ -51,12 +57,13 @@ struct role_wait {
 
 struct roles {
     struct aws_client *client;
-    char *main_profile;
     char *session_name;
+    char *region;
     int64_t duration_seconds;
+    struct limiter *limiter;
     size_t entries_maximum;
     struct index entries;
-    struct credentials *main; /* read when first needed */
+    struct entry *main; /* never makes room for others */
     struct roles_statistics statistics;
 };
 
@@ -64,8 +71,14 @@ struct roles *roles_new(struct aws_client *client, const struct roles_settings *
 {
     struct roles *roles = memory_zeroed(1, sizeof(*roles));
     roles->client = client;
-    roles->main_profile = text_copy_or_null(settings->main_profile);
+    roles->main = memory_zeroed(1, sizeof(*roles->main));
+    roles->main->roles = roles;
+    roles->main->profile = text_copy_or_null(settings->main_profile);
     roles->session_name = text_copy(settings->session_name != NULL ? settings->session_name : "tagfleet");
+    roles->region = text_copy(settings->region != NULL ? settings->region : REGION_DEFAULT);
+    roles->limiter =
+        limiter_new(aws_client_loop(client),
+                    settings->calls_per_second > 0 ? settings->calls_per_second : ROLES_CALLS_PER_SECOND_DEFAULT);
     roles->duration_seconds = settings->duration_seconds > 0 ? settings->duration_seconds : DURATION_DEFAULT_S;
     roles->entries_maximum = settings->entries_maximum > 0 ? settings->entries_maximum : ENTRIES_DEFAULT;
     return roles;
@@ -83,11 +96,14 @@ static void waits_free(struct role_wait *waits)
 static void entry_free(void *value)
 {
     struct entry *entry = value;
+    role_wait_cancel(entry->main_wait);
     sts_cancel(entry->call);
+    source_cancel(entry->source);
     loop_timer_cancel(aws_client_loop(entry->roles->client), entry->answering);
     waits_free(entry->waits);
     waits_free(entry->told);
     credentials_free(entry->credentials);
+    free(entry->main_access_key);
     free(entry->key);
     free(entry->profile);
     free(entry->role_arn);
@@ -101,9 +117,10 @@ void roles_free(struct roles *roles)
 {
     if (roles != NULL) {
         index_clear(&roles->entries, entry_free);
-        credentials_free(roles->main);
-        free(roles->main_profile);
+        entry_free(roles->main);
+        limiter_free(roles->limiter);
         free(roles->session_name);
+        free(roles->region);
         free(roles);
     }
 }
@@ -138,7 +155,12 @@ static void entry_answer(void *context)
     }
     /* What is asked during the answers waits for the next ones, and what is cancelled during them is not called. The
      * entry stays meanwhile, but its key may be dropped. */
-    entry->told = TAKE(entry->waits);
+    while (entry->waits != NULL) {
+        struct role_wait *wait = entry->waits;
+        entry->waits = wait->next;
+        wait->next = entry->told;
+        entry->told = wait;
+    }
     entry->is_telling = true;
     struct credentials *kept = answer.credentials != NULL ? credentials_copy(answer.credentials) : NULL;
     answer.credentials = kept;
@@ -183,60 +205,56 @@ static void entry_failed(struct entry *entry, const struct error *err, const str
     entry->roles->statistics.failures++;
 }
 
-static void entry_assumed(void *context, struct sts_result *result)
+/* A key that has arrived; what was good before stays when this one is not. */
+static void entry_take(struct entry *entry, struct credentials *key)
 {
     static const struct failure clock_differs = {.kind = FAILURE_CLOCK_SKEW};
+    struct error err;
+    if (key_is_good(key)) {
+        entry_succeeded(entry, key);
+        return;
+    }
+    (void)error_set(&err, ERROR_RETRY, "%s%.150s: by this machine's clock the new key has expired already",
+                    entry->role_arn != NULL ? "AssumeRole " : "", key->origin);
+    entry_failed(entry, &err, &clock_differs);
+    credentials_free(key);
+}
+
+static void entry_answer_now(struct entry *entry)
+{
+    loop_timer_cancel(aws_client_loop(entry->roles->client), entry->answering);
+    entry_answer(entry);
+}
+
+/* The server refuses the main key itself; whoever renews it has perhaps done so by the next question. */
+static void main_key_drop(struct roles *roles, const char *access_key)
+{
+    struct entry *main = roles->main;
+    if (main->credentials != NULL && strcmp(main->credentials->access_key, access_key) == 0) {
+        credentials_free(main->credentials);
+        main->credentials = NULL;
+    }
+}
+
+static void entry_assumed(void *context, struct sts_result *result)
+{
     struct entry *entry = context;
-    struct roles *roles = entry->roles;
     const struct failure *failure = &result->result->failure;
     entry->call = NULL;
-    if (key_is_good(result->credentials)) {
-        entry_succeeded(entry, TAKE(result->credentials));
-    } else if (result->credentials != NULL) {
-        struct error err;
-        (void)error_set(&err, ERROR_RETRY, "AssumeRole %.150s: by this machine's clock the new key has expired already",
-                        entry->role_arn);
-        entry_failed(entry, &err, &clock_differs);
+    if (result->credentials != NULL) {
+        entry_take(entry, TAKE(result->credentials));
     } else {
         entry_failed(entry, &result->result->err, failure);
     }
     if (failure->kind == FAILURE_EXPIRED_TOKEN || failure->kind == FAILURE_BAD_CREDENTIALS) {
-        /* The caller's own key is meant; whoever renews it has perhaps done so by the next question. */
-        credentials_free(roles->main);
-        roles->main = NULL;
+        main_key_drop(entry->roles, entry->main_access_key);
     }
-    loop_timer_cancel(aws_client_loop(roles->client), entry->answering);
-    entry_answer(entry);
+    entry_answer_now(entry);
 }
 
-static bool roles_main(struct roles *roles, struct error *err)
-{
-    return roles->main != NULL || credentials_find(roles->main_profile, &roles->main, err);
-}
-
-/* Reads or asks for the key. What is read at once is answered in the next turn, like the rest. */
-static void entry_fetch(struct entry *entry)
+static void entry_assume(struct entry *entry, const struct credentials *caller)
 {
     struct roles *roles = entry->roles;
-    struct error err;
-    struct credentials *found = NULL;
-    if (entry->role_arn == NULL) {
-        bool is_found = entry->profile != NULL ? credentials_from_profile(entry->profile, &found, &err)
-                                               : credentials_find(roles->main_profile, &found, &err);
-        if (is_found) {
-            entry_succeeded(entry, found);
-        } else {
-            entry_failed(entry, &err, NULL);
-        }
-        entry_answer_later(entry);
-        return;
-    }
-    if (!roles_main(roles, &err)) {
-        (void)error_prefix(&err, "AssumeRole %.150s needs the main account's credentials", entry->role_arn);
-        entry_failed(entry, &err, NULL);
-        entry_answer_later(entry);
-        return;
-    }
     struct sts_assume_role_request request = {
         .region = entry->region,
         .role_arn = entry->role_arn,
@@ -244,11 +262,100 @@ static void entry_fetch(struct entry *entry)
         .external_id = entry->external_id,
         .session_policy = entry->session_policy,
         .duration_seconds = roles->duration_seconds,
-        .caller = roles->main,
+        .caller = caller,
+        .limiter = roles->limiter,
         .deadline_ms = clock_monotonic_ms() + CALL_TIMEOUT_MS,
     };
+    free(entry->main_access_key);
+    entry->main_access_key = text_copy(caller->access_key);
     roles->statistics.calls++;
     entry->call = sts_assume_role(roles->client, &request, entry_assumed, entry);
+}
+
+static void entry_has_main(void *context, const struct role_answer *answer)
+{
+    struct entry *entry = context;
+    entry->main_wait = NULL;
+    if (answer->credentials != NULL) {
+        entry_assume(entry, answer->credentials);
+        return;
+    }
+    struct error err = answer->err;
+    (void)error_prefix(&err, "AssumeRole %.150s needs the main account's credentials", entry->role_arn);
+    entry_failed(entry, &err, &answer->failure);
+    entry_answer_later(entry);
+}
+
+static void entry_sourced(void *context, struct source_result *result)
+{
+    struct entry *entry = context;
+    entry->source = NULL;
+    if (result->credentials != NULL) {
+        entry_take(entry, TAKE(result->credentials));
+    } else {
+        entry_failed(entry, &result->err, &result->failure);
+    }
+    entry_answer_now(entry);
+}
+
+static void entry_find_source(struct entry *entry)
+{
+    struct roles *roles = entry->roles;
+    struct source_settings settings = {.region = roles->region,
+                                       .session_name = roles->session_name,
+                                       .duration_seconds = roles->duration_seconds,
+                                       .limiter = roles->limiter};
+    struct chain *chain;
+    struct error err;
+    if (chain_find(entry->profile, &chain, &err)) {
+        entry->source = source_ask(roles->client, chain, &settings, entry_sourced, entry);
+        return;
+    }
+    entry_failed(entry, &err, NULL);
+    entry_answer_later(entry);
+}
+
+static bool entry_is_asking(const struct entry *entry)
+{
+    return entry->main_wait != NULL || entry->call != NULL || entry->source != NULL;
+}
+
+static bool entry_has_failed_lately(const struct entry *entry)
+{
+    return entry->failures > 0 && clock_monotonic_ms() < entry->failed_until;
+}
+
+/* With a good key nobody waits for its successor. */
+static bool entry_can_answer(const struct entry *entry)
+{
+    return entry_is_good(entry) || entry_has_failed_lately(entry);
+}
+
+static bool entry_must_ask(const struct entry *entry)
+{
+    bool may_ask = !entry_is_asking(entry) && entry->answering == NULL && !entry_has_failed_lately(entry);
+    return may_ask && (!entry_is_good(entry) || entry_wants_refresh(entry));
+}
+
+static struct role_wait *
+entry_add_wait(struct entry *entry, void (*on_answer)(void *context, const struct role_answer *answer), void *context)
+{
+    struct role_wait *wait = memory_zeroed(1, sizeof(*wait));
+    *wait = (struct role_wait){entry, entry->waits, on_answer, context};
+    entry->waits = wait;
+    return wait;
+}
+
+static void entry_ask_main(struct entry *entry)
+{
+    struct entry *main = entry->roles->main;
+    entry->main_wait = entry_add_wait(main, entry_has_main, entry);
+    if (entry_must_ask(main)) {
+        entry_find_source(main);
+    }
+    if (entry_can_answer(main)) {
+        entry_answer_later(main);
+    }
 }
 
 static void oldest_visit(const char *key, void *value, void *context)
@@ -256,7 +363,7 @@ static void oldest_visit(const char *key, void *value, void *context)
     (void)key;
     struct entry *entry = value;
     struct entry **oldest = context;
-    bool is_idle = entry->call == NULL && entry->waits == NULL && entry->answering == NULL && !entry->is_telling;
+    bool is_idle = !entry_is_asking(entry) && entry->waits == NULL && entry->answering == NULL && !entry->is_telling;
     if (is_idle && (*oldest == NULL || entry->used_at_ms < (*oldest)->used_at_ms)) {
         *oldest = entry;
     }
@@ -284,6 +391,9 @@ static char *request_key(const struct role_request *request)
 
 static struct entry *roles_find(const struct roles *roles, const struct role_request *request)
 {
+    if (request->profile == NULL && request->role_arn == NULL) {
+        return roles->main;
+    }
     AUTO(text) char *key = request_key(request);
     return index_get(&roles->entries, slice_of(key));
 }
@@ -311,17 +421,14 @@ struct role_wait *roles_get(struct roles *roles, const struct role_request *requ
                             void (*on_answer)(void *context, const struct role_answer *answer), void *context)
 {
     struct entry *entry = roles_entry(roles, request);
-    struct role_wait *wait = memory_zeroed(1, sizeof(*wait));
-    *wait = (struct role_wait){entry, entry->waits, on_answer, context};
-    entry->waits = wait;
-    bool has_failed_lately = entry->failures > 0 && clock_monotonic_ms() < entry->failed_until;
-    bool may_ask = entry->call == NULL && entry->answering == NULL && !has_failed_lately;
-    if (may_ask && (!entry_is_good(entry) || entry_wants_refresh(entry))) {
-        entry_fetch(entry);
+    struct role_wait *wait = entry_add_wait(entry, on_answer, context);
+    roles->statistics.hits += entry_can_answer(entry);
+    if (entry_must_ask(entry) && entry->role_arn != NULL) {
+        entry_ask_main(entry);
+    } else if (entry_must_ask(entry)) {
+        entry_find_source(entry);
     }
-    if (entry_is_good(entry) || has_failed_lately) {
-        /* With a good key nobody waits for its successor. */
-        roles->statistics.hits++;
+    if (entry_can_answer(entry)) {
         entry_answer_later(entry);
     }
     return wait;

@@ -1,12 +1,13 @@
 /*
  * Whose credentials to use: the one place that is asked. It answers with the main credentials, with those of a named
- * profile, or with those of an assumed role, from a cache that keeps STS (600 calls a second for a whole account) out
- * of the way: one entry per (role, external id, region, policy), one call in flight per entry however many wait,
- * refreshed early with jitter while the old key is still in use, and never dropped for a failed refresh as long as it
- * is good. A role that cannot be assumed is not asked again at once: the failure is answered from memory for 1 s,
- * growing to 1 min.
+ * profile, or with those of a role assumed by the main ones, from a cache: one entry per (role, external id, region,
+ * policy) or profile and one for the main credentials, one question in flight per entry however many wait, refreshed
+ * early with jitter while the old key is still in use, and never dropped for a failed refresh as long as it is good.
+ * What cannot be had is not asked for again at once: the failure is answered from memory for 1 s, growing to 1 min.
  *
- * Room for further sources (web identity, container, instance): they become what "main" is read from.
+ * Where main credentials and profiles come from is decided by aws/chain.h, anew at every refresh. STS (600 calls a
+ * second for a whole account and Region) sees no more than a set number of attempts a second, however many roles are
+ * asked for at once; the others wait their turn.
  */
 #pragma once
 
@@ -16,11 +17,16 @@
 struct roles;
 struct role_wait;
 
+enum { ROLES_CALLS_PER_SECOND_DEFAULT = 100 };
+
 struct roles_settings {
-    const char *main_profile; /* NULL: AWS_PROFILE, environment, default profile, as the AWS tools do */
+    const char *main_profile; /* NULL: AWS_PROFILE, else the first source that is set up; see aws/chain.h */
     const char *session_name; /* who we are, in the accounts' audit trail; made valid by sts_session_name */
+    const char *region;       /* of STS for roles of profiles, where neither AWS_REGION nor the profile says it; NULL:
+                               * us-east-1 */
     int64_t duration_seconds; /* of a session; 0: one hour */
-    size_t entries_maximum;   /* remembered roles; 0: 20,000 */
+    int64_t calls_per_second; /* to STS at most; 0: ROLES_CALLS_PER_SECOND_DEFAULT */
+    size_t entries_maximum;   /* remembered roles and profiles; 0: 20,000 */
 };
 
 /* Texts are copied. Nothing is read yet. client must outlive the roles. */
@@ -58,9 +64,9 @@ void roles_forget(struct roles *roles, const struct role_request *request, const
 
 /* Counts for metrics. */
 struct roles_statistics {
-    size_t entries;
-    uint64_t calls;    /* AssumeRole sent */
-    uint64_t failures; /* of those */
-    uint64_t hits;     /* questions answered without a call */
+    size_t entries;    /* without that of the main credentials */
+    uint64_t calls;    /* roles asked STS for, those within profiles not counted */
+    uint64_t failures; /* keys that could not be had */
+    uint64_t hits;     /* questions answered from memory */
 };
 void roles_statistics_read(const struct roles *roles, struct roles_statistics *ret_statistics);

@@ -15,7 +15,9 @@ const struct option aws_options[] = {
     {.name = "aws.profile",
      .type = OPTION_TEXT,
      .environment = "AWS_PROFILE",
-     .help = "profile of the main account's credentials; without it the environment, then the default profile"},
+     .help =
+         "profile of the main account's credentials; without it the environment, the default profile, web identity, "
+         "container, instance"},
     {.name = "aws.endpoint_url_s3",
      .type = OPTION_TEXT,
      .environment = "AWS_ENDPOINT_URL_S3",
@@ -39,6 +41,12 @@ const struct option aws_options[] = {
      .initial = "path",
      .choices = "path|virtual|auto",
      .help = "the bucket in the path or in the host name; auto: in AWS's host names, in other stores' paths"},
+    {.name = "aws.sts_calls_per_second",
+     .type = OPTION_INTEGER,
+     .initial = "100",
+     .minimum = 1,
+     .maximum = 600,
+     .help = "calls to STS at most, of this process; AWS allows a whole account 600 per region"},
     {0},
 };
 

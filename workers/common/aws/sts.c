@@ -5,6 +5,7 @@
 #include "workers/common/base/clock.h"
 
 #include <ctype.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@ enum { FORM_MAXIMUM = 64 * 1024, ANSWER_MAXIMUM = 256 * 1024, ATTEMPT_TIMEOUT_MS
 struct sts_call {
     struct aws_call *call;
     struct buffer form;
+    const char *action; /* "AssumeRole" */
     char *role_arn;
     struct credentials *credentials;
     void (*on_done)(void *context, struct sts_result *result);
@@ -22,6 +24,7 @@ struct sts_call {
 
 static void sts_call_free(struct sts_call *call)
 {
+    OPENSSL_cleanse(call->form.ptr, call->form.len); /* it may hold a token */
     buffer_done(&call->form);
     free(call->role_arn);
     credentials_free(call->credentials);
@@ -40,10 +43,11 @@ void sts_session_name(const char *text, struct buffer *buffer)
     }
 }
 
-static bool result_text(const struct http_answer *answer, const char *name, struct buffer *text, struct error *err)
+static bool result_text(const struct sts_call *call, struct slice body, const char *name, struct buffer *text,
+                        struct error *err)
 {
-    AUTO(text) char *path = text_format("AssumeRoleResponse/AssumeRoleResult/Credentials/%s", name);
-    return (xml_text_at(answer->body, path, text) && text->len > 0) ||
+    AUTO(text) char *path = text_format("%sResponse/%sResult/Credentials/%s", call->action, call->action, name);
+    return (xml_text_at(body, path, text) && text->len > 0) ||
            error_set(err, ERROR_RETRY, "the answer has no %s", name);
 }
 
@@ -59,8 +63,10 @@ static bool assume_role_accept(void *context, const struct http_answer *answer, 
     buffer_init(&token, ANSWER_MAXIMUM);
     buffer_init(&expiration, ANSWER_MAXIMUM);
     int64_t expires_ms;
-    if (!result_text(answer, "AccessKeyId", &key, err) || !result_text(answer, "SecretAccessKey", &secret, err) ||
-        !result_text(answer, "SessionToken", &token, err) || !result_text(answer, "Expiration", &expiration, err)) {
+    if (!result_text(call, answer->body, "AccessKeyId", &key, err) ||
+        !result_text(call, answer->body, "SecretAccessKey", &secret, err) ||
+        !result_text(call, answer->body, "SessionToken", &token, err) ||
+        !result_text(call, answer->body, "Expiration", &expiration, err)) {
         return false;
     }
     if (!clock_parse(expiration.ptr, &expires_ms)) {
@@ -86,56 +92,85 @@ static void assume_role_done(void *context, const struct aws_result *result)
     credentials_free(sts.credentials);
 }
 
-static void form_fill(const struct sts_assume_role_request *request, struct buffer *form)
+static void form_begin(struct buffer *form, const char *action, const char *role_arn, const char *session_name,
+                       int64_t duration_seconds)
 {
     char duration[24];
-    int64_t seconds = request->duration_seconds > 0 ? request->duration_seconds : STS_DURATION_DEFAULT_S;
+    int64_t seconds = duration_seconds > 0 ? duration_seconds : STS_DURATION_DEFAULT_S;
     (void)snprintf(duration, sizeof(duration), "%lld", (long long)seconds);
     AUTO(buffer) struct buffer name;
     buffer_init(&name, NAME_MAXIMUM + 1);
-    sts_session_name(request->session_name, &name);
-    uri_add_parameter(form, "Action", "AssumeRole");
+    sts_session_name(session_name, &name);
+    uri_add_parameter(form, "Action", action);
     uri_add_parameter(form, "Version", "2011-06-15");
-    uri_add_parameter(form, "RoleArn", request->role_arn);
+    uri_add_parameter(form, "RoleArn", role_arn);
     uri_add_parameter(form, "RoleSessionName", name.ptr);
     uri_add_parameter(form, "DurationSeconds", duration);
-    if (request->external_id != NULL) {
-        uri_add_parameter(form, "ExternalId", request->external_id);
-    }
-    if (request->session_policy != NULL) {
-        uri_add_parameter(form, "Policy", request->session_policy);
-    }
+}
+
+static struct sts_call *call_new(const char *action, const char *role_arn,
+                                 void (*on_done)(void *context, struct sts_result *result), void *context)
+{
+    struct sts_call *call = memory_zeroed(1, sizeof(*call));
+    buffer_init(&call->form, FORM_MAXIMUM);
+    call->action = action;
+    call->role_arn = text_copy(role_arn);
+    call->on_done = on_done;
+    call->context = context;
+    return call;
+}
+
+/* Sends the form; aws says by whom, where and until when. */
+static void call_start(struct sts_call *call, struct aws_client *client, const struct aws_request *from)
+{
+    static const struct sigv4_header headers[] = {{"content-type", "application/x-www-form-urlencoded; charset=utf-8"}};
+    AUTO(text) char *operation = text_format("%s %s", call->action, call->role_arn);
+    struct aws_request aws = *from;
+    aws.service = AWS_STS;
+    aws.method = "POST";
+    aws.path = "/";
+    aws.headers = headers;
+    aws.header_count = 1;
+    aws.body = buffer_slice(&call->form);
+    aws.attempt_timeout_ms = ATTEMPT_TIMEOUT_MS;
+    aws.answer_maximum_bytes = ANSWER_MAXIMUM;
+    aws.operation = operation;
+    aws.quota_key = call->role_arn;
+    aws.accept = assume_role_accept;
+    aws.accept_context = call;
+    call->call = aws_call_start(client, &aws, assume_role_done, call);
 }
 
 struct sts_call *sts_assume_role(struct aws_client *client, const struct sts_assume_role_request *request,
                                  void (*on_done)(void *context, struct sts_result *result), void *context)
 {
-    static const struct sigv4_header headers[] = {{"content-type", "application/x-www-form-urlencoded; charset=utf-8"}};
-    struct sts_call *call = memory_zeroed(1, sizeof(*call));
-    buffer_init(&call->form, FORM_MAXIMUM);
-    form_fill(request, &call->form);
-    call->role_arn = text_copy(request->role_arn);
-    call->on_done = on_done;
-    call->context = context;
-    AUTO(text) char *operation = text_format("AssumeRole %s", request->role_arn);
+    struct sts_call *call = call_new("AssumeRole", request->role_arn, on_done, context);
+    form_begin(&call->form, call->action, request->role_arn, request->session_name, request->duration_seconds);
+    if (request->external_id != NULL) {
+        uri_add_parameter(&call->form, "ExternalId", request->external_id);
+    }
+    if (request->session_policy != NULL) {
+        uri_add_parameter(&call->form, "Policy", request->session_policy);
+    }
+    struct aws_request aws = {.region = request->region,
+                              .credentials = request->caller,
+                              .limiter = request->limiter,
+                              .deadline_ms = request->deadline_ms};
+    call_start(call, client, &aws);
+    return call;
+}
+
+struct sts_call *sts_assume_role_with_web_identity(struct aws_client *client,
+                                                   const struct sts_web_identity_request *request,
+                                                   void (*on_done)(void *context, struct sts_result *result),
+                                                   void *context)
+{
+    struct sts_call *call = call_new("AssumeRoleWithWebIdentity", request->role_arn, on_done, context);
+    form_begin(&call->form, call->action, request->role_arn, request->session_name, request->duration_seconds);
+    uri_add_parameter(&call->form, "WebIdentityToken", request->token);
     struct aws_request aws = {
-        .service = AWS_STS,
-        .region = request->region,
-        .method = "POST",
-        .path = "/",
-        .headers = headers,
-        .header_count = 1,
-        .body = buffer_slice(&call->form),
-        .credentials = request->caller,
-        .attempt_timeout_ms = ATTEMPT_TIMEOUT_MS,
-        .deadline_ms = request->deadline_ms,
-        .answer_maximum_bytes = ANSWER_MAXIMUM,
-        .operation = operation,
-        .quota_key = request->role_arn,
-        .accept = assume_role_accept,
-        .accept_context = call,
-    };
-    call->call = aws_call_start(client, &aws, assume_role_done, call);
+        .region = request->region, .limiter = request->limiter, .deadline_ms = request->deadline_ms};
+    call_start(call, client, &aws);
     return call;
 }
 

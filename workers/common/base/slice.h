@@ -53,6 +53,17 @@ static inline struct slice slice_trim(struct slice slice)
     return slice;
 }
 
+/* Nothing but printable ASCII without blanks: what may become part of a header line or a URL. */
+static inline bool slice_is_visible(struct slice slice)
+{
+    for (size_t i = 0; i < slice.len; i++) {
+        if (slice.ptr[i] <= ' ' || slice.ptr[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Takes the next piece off a list such as "a, b,,c": without the white space around it, empty pieces left out. False at
  * the end. */
 static inline bool slice_next_item(struct slice *rest, struct slice *ret_item)

@@ -42,6 +42,7 @@ struct http_transfer {
     struct curl_slist *headers;
     struct slice body;
     int64_t timeout_ms;
+    bool is_direct;
     void (*on_done)(void *context, const struct http_answer *answer);
     void *context;
 
@@ -283,6 +284,9 @@ static void easy_set_up_request(struct http_transfer *transfer, CURL *easy)
     EASY_SET(easy, CURLOPT_WRITEDATA, (void *)transfer);
     EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_header);
     EASY_SET(easy, CURLOPT_HEADERDATA, (void *)transfer);
+    if (transfer->is_direct) {
+        EASY_SET(easy, CURLOPT_PROXY, "");
+    }
 
     const char *method = transfer->method;
     if (strcmp(method, "HEAD") == 0) {
@@ -346,6 +350,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     transfer->method = text_copy(request->method);
     transfer->url = text_copy(request->url);
     transfer->body = request->body;
+    transfer->is_direct = request->is_direct;
     transfer->timeout_ms = request->timeout_ms < LONG_MAX / 2 ? request->timeout_ms : LONG_MAX / 2;
     transfer->on_done = on_done;
     transfer->context = context;

@@ -38,6 +38,7 @@ struct http_request {
     struct slice body;
     int64_t timeout_ms;          /* whole transfer, once it has left the queue; must be positive */
     size_t answer_maximum_bytes; /* a longer body ends the transfer with an error */
+    bool is_direct;              /* never through the proxy of the environment (http_proxy) */
 };
 
 /* How a request ended; borrowed for the duration of the callback. */
