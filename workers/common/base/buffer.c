@@ -39,7 +39,7 @@ static bool buffer_reserve(struct buffer *buffer, size_t extra)
     if (needed <= buffer->capacity) {
         return true;
     }
-    size_t capacity = buffer->capacity > 0 ? buffer->capacity : 64;
+    size_t capacity = buffer->capacity > 0 ? buffer->capacity : 256;
     while (capacity < needed) {
         capacity *= 2;
     }
