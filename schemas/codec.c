@@ -309,7 +309,7 @@ static void time_write(const struct field *field, int64_t time_ms, cJSON *object
 {
     char text[CLOCK_TEXT_SIZE];
     clock_format(time_ms, text);
-    must_add(cJSON_AddStringToObject(object, field->name, text) != NULL);
+    must_add(cJSON_AddItemToObjectCS(object, field->name, cJSON_CreateString(text)));
 }
 
 static void texts_write(const struct field *field, const struct texts *texts, cJSON *object)
@@ -341,7 +341,7 @@ static void field_write(const struct field *field, const void *member, cJSON *ob
     case FIELD_TEXT: {
         const char *text = *(char *const *)member;
         if (text != NULL) {
-            must_add(cJSON_AddStringToObject(object, field->name, text) != NULL);
+            must_add(cJSON_AddItemToObjectCS(object, field->name, cJSON_CreateString(text)));
         }
         return;
     }
@@ -352,7 +352,7 @@ static void field_write(const struct field *field, const void *member, cJSON *ob
         return;
     case FIELD_BOOLEAN:
         if (is_required || *(const bool *)member) {
-            must_add(cJSON_AddBoolToObject(object, field->name, *(const bool *)member) != NULL);
+            must_add(cJSON_AddItemToObjectCS(object, field->name, cJSON_CreateBool(*(const bool *)member)));
         }
         return;
     case FIELD_TIME:
@@ -364,7 +364,8 @@ static void field_write(const struct field *field, const void *member, cJSON *ob
         if (!is_required && *(const int *)member == 0) {
             return;
         }
-        must_add(cJSON_AddStringToObject(object, field->name, field->choices[*(const int *)member]) != NULL);
+        must_add(cJSON_AddItemToObjectCS(object, field->name,
+                                         cJSON_CreateStringReference(field->choices[*(const int *)member])));
         return;
     case FIELD_TEXTS:
         if (is_required || ((const struct texts *)member)->count > 0) {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void a_copy_shares_nothing(void **state)
+static void a_copy_lives_as_long_as_its_last_holder(void **state)
 {
     (void)state;
     struct credentials *key = credentials_new("key", "secret", "token", 17, "test");
@@ -82,7 +82,7 @@ static void a_token_file_that_is_absent_or_huge_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_copy_shares_nothing),
+        cmocka_unit_test(a_copy_lives_as_long_as_its_last_holder),
         cmocka_unit_test(a_token_file_holds_one_visible_line),
         cmocka_unit_test(a_token_file_that_is_absent_or_huge_is_named),
     };

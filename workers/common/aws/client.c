@@ -36,11 +36,11 @@ struct aws_call {
     struct aws_call *next;
     struct aws_call **link; /* what points to this call */
     struct aws_request request;
-    char *texts[7]; /* copies of the request's texts, to be freed */
     struct sigv4_header *headers;
     struct credentials *credentials;
-    char *region;
-    int64_t *skew_ms; /* of the host that it was sent to */
+    const char *region;
+    char *followed_region; /* when it was found to be another one */
+    int64_t *skew_ms;      /* of the host that it was sent to */
     struct retry retry;
     unsigned redirects;
     unsigned stale;
@@ -96,15 +96,7 @@ static void call_free(struct aws_call *call)
     http_cancel(loop_http(call->client->loop), call->transfer);
     loop_timer_cancel(call->client->loop, call->timer);
     limiter_wait_cancel(call->turn);
-    for (size_t i = 0; i < sizeof(call->texts) / sizeof(call->texts[0]); i++) {
-        free(call->texts[i]);
-    }
-    for (size_t i = 0; i < call->request.header_count; i++) {
-        free((void *)(uintptr_t)call->headers[i].name);
-        free((void *)(uintptr_t)call->headers[i].value);
-    }
-    free(call->headers);
-    free(call->region);
+    free(call->followed_region);
     credentials_free(call->credentials);
     free(call);
 }
@@ -355,7 +347,8 @@ static void call_send_now(struct aws_call *call)
     }
     if (region != call->region) {
         char *copy = text_copy(region);
-        free(call->region);
+        free(call->followed_region);
+        call->followed_region = copy;
         call->region = copy;
     }
     char **lines = memory_zeroed(call->request.header_count + HEADERS_OF_OURS, sizeof(*lines));
@@ -487,16 +480,53 @@ static void call_answered(void *context, const struct http_answer *answer)
 
 /* --- beginning --- */
 
-static const char *keep(struct aws_call *call, size_t slot, const char *text)
+static size_t text_size(const char *text)
 {
-    call->texts[slot] = text != NULL ? text_copy(text) : NULL;
-    return call->texts[slot];
+    return text != NULL ? strlen(text) + 1 : 0;
+}
+
+/* Copies the text behind those that are kept already. */
+static const char *keep(char **end, const char *text)
+{
+    size_t size = text_size(text);
+    const char *kept = size > 0 ? memcpy(*end, text, size) : NULL;
+    *end += size;
+    return kept;
+}
+
+/* A call with all its texts in one block: there are twenty of them, and a hundred thousand calls a minute. */
+static struct aws_call *call_new(const struct aws_request *request)
+{
+    size_t size = text_size(request->bucket) + text_size(request->method) + text_size(request->path) +
+                  text_size(request->query) + text_size(request->operation) + text_size(request->quota_key) +
+                  text_size(request->body_sha256) + text_size(request->region);
+    for (size_t i = 0; i < request->header_count; i++) {
+        size += text_size(request->headers[i].name) + text_size(request->headers[i].value);
+    }
+    size_t headers_size = request->header_count * sizeof(struct sigv4_header);
+    struct aws_call *call = memory_zeroed(1, sizeof(*call) + headers_size + size);
+    char *end = (char *)(call + 1) + headers_size;
+    call->headers = (struct sigv4_header *)(void *)(call + 1);
+    call->request = *request;
+    call->request.bucket = keep(&end, request->bucket);
+    call->request.method = keep(&end, request->method);
+    call->request.path = keep(&end, request->path);
+    call->request.query = keep(&end, request->query);
+    call->request.operation = keep(&end, request->operation);
+    call->request.quota_key = keep(&end, request->quota_key);
+    call->request.body_sha256 = keep(&end, request->body_sha256);
+    call->region = keep(&end, request->region);
+    for (size_t i = 0; i < request->header_count; i++) {
+        const char *name = keep(&end, request->headers[i].name);
+        call->headers[i] = (struct sigv4_header){name, keep(&end, request->headers[i].value)};
+    }
+    return call;
 }
 
 struct aws_call *aws_call_start(struct aws_client *client, const struct aws_request *request,
                                 void (*on_done)(void *context, const struct aws_result *result), void *context)
 {
-    struct aws_call *call = memory_zeroed(1, sizeof(*call));
+    struct aws_call *call = call_new(request);
     call->client = client;
     call->next = client->calls;
     call->link = &client->calls;
@@ -504,20 +534,6 @@ struct aws_call *aws_call_start(struct aws_client *client, const struct aws_requ
         call->next->link = &call->next;
     }
     client->calls = call;
-    call->request = *request;
-    call->request.bucket = keep(call, 0, request->bucket);
-    call->request.method = keep(call, 1, request->method);
-    call->request.path = keep(call, 2, request->path);
-    call->request.query = keep(call, 3, request->query);
-    call->request.operation = keep(call, 4, request->operation);
-    call->request.quota_key = keep(call, 5, request->quota_key);
-    call->request.body_sha256 = keep(call, 6, request->body_sha256);
-    call->headers = memory_zeroed(request->header_count, sizeof(*call->headers));
-    for (size_t i = 0; i < request->header_count; i++) {
-        call->headers[i] =
-            (struct sigv4_header){text_copy(request->headers[i].name), text_copy(request->headers[i].value)};
-    }
-    call->region = text_copy(request->region);
     call->credentials = request->credentials != NULL ? credentials_copy(request->credentials) : NULL;
     call->on_done = on_done;
     call->context = context;

@@ -12,6 +12,7 @@ struct credentials *credentials_new(const char *access_key, const char *secret_k
                                     int64_t expires_wall_ms, const char *origin)
 {
     struct credentials *credentials = memory_zeroed(1, sizeof(*credentials));
+    credentials->holders = 1;
     credentials->access_key = text_copy(access_key);
     credentials->secret_key = text_copy(secret_key);
     credentials->session_token = text_copy_or_null(session_token);
@@ -22,13 +23,14 @@ struct credentials *credentials_new(const char *access_key, const char *secret_k
 
 struct credentials *credentials_copy(const struct credentials *credentials)
 {
-    return credentials_new(credentials->access_key, credentials->secret_key, credentials->session_token,
-                           credentials->expires_wall_ms, credentials->origin);
+    struct credentials *held = (struct credentials *)(uintptr_t)credentials;
+    held->holders++;
+    return held;
 }
 
 void credentials_free(struct credentials *credentials)
 {
-    if (credentials != NULL) {
+    if (credentials != NULL && --credentials->holders == 0) {
         secret_free(credentials->access_key);
         secret_free(credentials->secret_key);
         secret_free(credentials->session_token);

@@ -12,7 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Does not change once it is made. */
 struct credentials {
+    unsigned holders;
     char *access_key;
     char *secret_key;
     char *session_token;     /* NULL: none */
@@ -23,6 +25,7 @@ struct credentials {
 /* All texts are copied; session_token may be NULL. */
 struct credentials *credentials_new(const char *access_key, const char *secret_key, const char *session_token,
                                     int64_t expires_wall_ms, const char *origin);
+/* Another holder of the same: each frees what it holds, and the last one wipes it. One thread. */
 struct credentials *credentials_copy(const struct credentials *credentials);
 void credentials_free(struct credentials *credentials); /* NULL is fine */
 DEFINE_AUTO(credentials, struct credentials *);

@@ -132,12 +132,7 @@ static void error_element(void *context, const struct xml_element *element)
 
 bool failure_is_in_body(struct slice body)
 {
-    char name[64];
-    struct buffer root;
-    buffer_init(&root, sizeof(name));
-    bool is_error = xml_root(body, &root) && (strcmp(root.ptr, "Error") == 0 || strcmp(root.ptr, "ErrorResponse") == 0);
-    buffer_done(&root);
-    return is_error;
+    return xml_begins_with(body, "Error") || xml_begins_with(body, "ErrorResponse");
 }
 
 void failure_read(const struct http_answer *answer, bool is_success_broken, struct failure *ret_failure)

@@ -142,7 +142,11 @@ static void hash_to_hex(const unsigned char hash[HASH_BYTES], char ret_hex[SIGV4
 void sigv4_hash(struct slice body, char ret_hash[SIGV4_HASH_SIZE])
 {
     unsigned char hash[HASH_BYTES];
-    must(EVP_Digest(body.len > 0 ? body.ptr : "", body.len, hash, NULL, EVP_sha256(), NULL) == 1);
+    if (body.len == 0) {
+        memcpy(ret_hash, SIGV4_EMPTY_PAYLOAD, SIGV4_HASH_SIZE);
+        return;
+    }
+    must(EVP_Digest(body.ptr, body.len, hash, NULL, EVP_sha256(), NULL) == 1);
     hash_to_hex(hash, ret_hash);
 }
 
@@ -257,25 +261,24 @@ static void pairs_sort(struct sigv4 *sigv4, bool is_by_value_too)
 
 static void header_add(struct sigv4 *sigv4, const char *name, const char *value)
 {
+    static const char blanks[] = " \t\r\n";
     struct buffer *scratch = &sigv4->scratch;
     struct pair *pair = pair_add(sigv4);
     pair->name_offset = scratch->len;
-    for (const char *at = name; *at != '\0'; at++) {
-        buffer_append_char(scratch, *at >= 'A' && *at <= 'Z' ? (char)(*at - 'A' + 'a') : *at);
+    buffer_append_text(scratch, name);
+    for (char *at = scratch->ptr + pair->name_offset; *at != '\0'; at++) {
+        *at = *at >= 'A' && *at <= 'Z' ? (char)(*at - 'A' + 'a') : *at;
     }
     pair->name_len = scratch->len - pair->name_offset;
     pair->value_offset = scratch->len;
-    bool is_blank_due = false;
-    for (const char *at = value; *at != '\0'; at++) {
-        if (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n') {
-            is_blank_due = scratch->len > pair->value_offset;
-            continue;
-        }
-        if (is_blank_due) {
+    /* Without the blanks around it, and runs of blanks as one. */
+    for (const char *at = value + strspn(value, blanks); *at != '\0'; at += strspn(at, blanks)) {
+        size_t length = strcspn(at, blanks);
+        if (scratch->len > pair->value_offset) {
             buffer_append_char(scratch, ' ');
-            is_blank_due = false;
         }
-        buffer_append_char(scratch, *at);
+        buffer_append(scratch, slice_from(at, length));
+        at += length;
     }
     pair->value_len = scratch->len - pair->value_offset;
 }

@@ -112,12 +112,24 @@ static void on_entity(void *context, const XML_Char *name, int is_parameter, con
     reader_stop(context, "an entity declaration is not allowed");
 }
 
-static bool reader_run(struct reader *reader, struct slice document, struct error *err)
+/* A parser costs more to make than a small document to read, so one is kept: documents are read one at a time. */
+static XML_Parser parser_take(void)
 {
-    reader->parser = XML_ParserCreate(NULL);
-    if (reader->parser == NULL) {
+    static XML_Parser kept;
+    if (kept == NULL) {
+        kept = XML_ParserCreate(NULL);
+    } else if (XML_ParserReset(kept, NULL) != XML_TRUE) {
         error_out_of_memory();
     }
+    if (kept == NULL) {
+        error_out_of_memory();
+    }
+    return kept;
+}
+
+static bool reader_run(struct reader *reader, struct slice document, struct error *err)
+{
+    reader->parser = parser_take();
     buffer_init(&reader->path, PATH_MAXIMUM_BYTES);
     buffer_init(&reader->text, XML_TEXT_MAXIMUM_BYTES);
     XML_SetUserData(reader->parser, reader);
@@ -133,7 +145,6 @@ static bool reader_run(struct reader *reader, struct slice document, struct erro
         (void)error_set(err, ERROR_REJECT, "XML line %lu: %s", (unsigned long)XML_GetCurrentLineNumber(reader->parser),
                         trouble);
     }
-    XML_ParserFree(reader->parser);
     buffer_done(&reader->path);
     buffer_done(&reader->text);
     return is_read;
@@ -173,6 +184,46 @@ bool xml_root(struct slice document, struct buffer *ret_name)
     struct error err;
     (void)!xml_read(document, root_element, ret_name, &err);
     return ret_name->len > 0;
+}
+
+/* Behind what may stand before the root: a declaration, comments. */
+static struct slice without_prolog(struct slice document)
+{
+    static const struct {
+        const char *start;
+        const char *end;
+    } parts[] = {{"\xef\xbb\xbf", ""}, {"<?", "?>"}, {"<!--", "-->"}};
+    size_t i = 0;
+    document = slice_trim(document);
+    while (i < sizeof(parts) / sizeof(parts[0])) {
+        size_t length = strlen(parts[i].start);
+        if (document.len < length || memcmp(document.ptr, parts[i].start, length) != 0) {
+            i++;
+            continue;
+        }
+        const char *end = memmem(document.ptr + length, document.len - length, parts[i].end, strlen(parts[i].end));
+        size_t skipped = end != NULL ? (size_t)(end - document.ptr) + strlen(parts[i].end) : document.len;
+        document = slice_trim(slice_from(document.ptr + skipped, document.len - skipped));
+        i = 0;
+    }
+    return document;
+}
+
+bool xml_begins_with(struct slice document, const char *name)
+{
+    struct slice root = without_prolog(document);
+    if (root.len < 2 || root.ptr[0] != '<') {
+        return false;
+    }
+    size_t length = 0;
+    while (length + 1 < root.len && strchr(" \t\r\n/>", root.ptr[length + 1]) == NULL) {
+        length++;
+    }
+    struct slice found = slice_from(root.ptr + 1, length);
+    const char *colon = memchr(found.ptr, ':', found.len);
+    return slice_equal_text(found, name) ||
+           (colon != NULL &&
+            slice_equal_text(slice_from(colon + 1, found.len - (size_t)(colon + 1 - found.ptr)), name));
 }
 
 struct text_search {

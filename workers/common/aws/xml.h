@@ -28,5 +28,8 @@ bool xml_read(struct slice document, void (*on_element)(void *context, const str
 /* The name of the root. False when there is no complete element at all. */
 bool xml_root(struct slice document, struct buffer *ret_name) MUST_CHECK;
 
+/* Is this the name of the root, as far as its first tag tells? Reads no further. */
+bool xml_begins_with(struct slice document, const char *name);
+
 /* Appends the text of the first element at the path. False when it is not there or the document is broken. */
 bool xml_text_at(struct slice document, const char *path, struct buffer *buffer) MUST_CHECK;

@@ -65,7 +65,10 @@ void buffer_append_text(struct buffer *buffer, const char *text)
 
 void buffer_append_char(struct buffer *buffer, char character)
 {
-    buffer_append(buffer, slice_from(&character, 1));
+    if (buffer_reserve(buffer, 1)) {
+        buffer->ptr[buffer->len++] = character;
+        buffer->ptr[buffer->len] = '\0';
+    }
 }
 
 void buffer_append_format(struct buffer *buffer, const char *format, ...)
@@ -73,12 +76,17 @@ void buffer_append_format(struct buffer *buffer, const char *format, ...)
     va_list arguments;
     va_list again;
     va_start(arguments, format);
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    va_copy(again, arguments); /* Most of what is formatted fits into what is there already. */
+    size_t room = buffer->capacity > 0 && !buffer->is_overflowed ? buffer->capacity - buffer->len : 0;
+    int length = vsnprintf(room > 0 ? buffer->ptr + buffer->len : NULL, room, format, arguments);
     va_end(arguments);
     if (length > 0 && buffer_reserve(buffer, (size_t)length)) {
-        (void)vsnprintf(buffer->ptr + buffer->len, (size_t)length + 1, format, again);
+        if ((size_t)length >= room) {
+            (void)vsnprintf(buffer->ptr + buffer->len, (size_t)length + 1, format, again);
+        }
         buffer->len += (size_t)length;
+    } else if (room > 0) {
+        buffer->ptr[buffer->len] = '\0';
     }
     va_end(again);
 }

@@ -98,13 +98,19 @@ char *text_lower(const char *text)
 
 char *text_format(const char *format, ...)
 {
+    char short_text[256];
     va_list arguments;
+    va_list again;
     va_start(arguments, format);
-    char *text = NULL;
-    int written = vasprintf(&text, format, arguments);
+    va_copy(again, arguments);
+    int length = vsnprintf(short_text, sizeof(short_text), format, arguments);
     va_end(arguments);
-    if (written < 0 || text == NULL) {
-        error_out_of_memory();
+    char *text = memory_resized(NULL, length >= 0 ? (size_t)length + 1 : 1);
+    if (length >= 0 && (size_t)length < sizeof(short_text)) {
+        memcpy(text, short_text, (size_t)length + 1);
+    } else {
+        (void)vsnprintf(text, (size_t)length + 1, format, again);
     }
+    va_end(again);
     return text;
 }

@@ -1,8 +1,8 @@
 /*
  * The only file that sees libcurl. A transfer is in one of three lists: queued, active (its easy handle is in the
- * multi handle) or done (waiting for its callback), so cancelling is unlinking. Easy handles are pooled and reset
- * between transfers, which keeps their memory; connections live in the multi handle, TLS sessions in a share object
- * (else a new easy handle would never resume one).
+ * multi handle) or done (waiting for its callback), so cancelling is unlinking. Easy handles are pooled, and what is
+ * the same for all transfers is set once; connections live in the multi handle, TLS sessions in a share object (else a
+ * new easy handle would never resume one).
  */
 #include "workers/common/http/http.h"
 
@@ -39,7 +39,8 @@ struct http_transfer {
 
     char *method;
     char *url;
-    struct curl_slist *headers;
+    struct curl_slist *headers; /* one block: nodes, then texts */
+    size_t headers_size_bytes;
     struct slice body;
     int64_t timeout_ms;
     bool is_direct;
@@ -121,7 +122,8 @@ static void transfer_unlink(struct http_transfer *transfer)
 
 static void transfer_free(struct http_transfer *transfer)
 {
-    curl_slist_free_all(transfer->headers);
+    explicit_bzero(transfer->headers, transfer->headers_size_bytes);
+    free(transfer->headers);
     buffer_done(&transfer->answer_body);
     buffer_done(&transfer->answer_headers);
     free(transfer->method);
@@ -173,7 +175,6 @@ static void transfer_release_easy(struct http_transfer *transfer, bool is_poison
     if (is_poisoned || http->idle_count == http->transfers_maximum) {
         curl_easy_cleanup(transfer->easy);
     } else {
-        curl_easy_reset(transfer->easy);
         http->idle[http->idle_count++] = transfer->easy;
     }
     transfer->easy = NULL;
@@ -251,8 +252,13 @@ static int on_before_request(void *context, char *remote_ip, char *local_ip, int
     return may_send ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
-static void easy_set_up_connection(const struct http *http, CURL *easy)
+/* What all transfers have in common. */
+static CURL *easy_new(const struct http *http)
 {
+    CURL *easy = curl_easy_init();
+    if (easy == NULL) {
+        error_out_of_memory();
+    }
     EASY_SET(easy, CURLOPT_NOSIGNAL, 1L);
     EASY_SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     EASY_SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -266,53 +272,55 @@ static void easy_set_up_connection(const struct http *http, CURL *easy)
     EASY_SET(easy, CURLOPT_SSL_VERIFYHOST, 2L);
     EASY_SET(easy, CURLOPT_SHARE, http->share);
     EASY_SET(easy, CURLOPT_USERAGENT, "tagfleet");
+    EASY_SET(easy, CURLOPT_PREREQFUNCTION, on_before_request);
+    EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
+    EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_header);
     if (http->ca_file != NULL) {
         EASY_SET(easy, CURLOPT_CAINFO, http->ca_file);
     }
+    return easy;
 }
 
-static void easy_set_up_request(struct http_transfer *transfer, CURL *easy)
+/* Says everything about the method, since the handle may come from a transfer with another one. */
+static void easy_set_method(const struct http_transfer *transfer, CURL *easy)
+{
+    const char *method = transfer->method;
+    bool is_head = strcmp(method, "HEAD") == 0;
+    EASY_SET(easy, CURLOPT_NOBODY, is_head ? 1L : 0L);
+    EASY_SET(easy, CURLOPT_CUSTOMREQUEST, is_head ? NULL : method);
+    if (is_head) {
+        return;
+    }
+    if (transfer->body.len > 0 || strcmp(method, "PUT") == 0 || strcmp(method, "POST") == 0) {
+        /* A PUT as a custom POST: libcurl then reads the body from memory and can send it again by itself. */
+        EASY_SET(easy, CURLOPT_POST, 1L);
+        EASY_SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->body.len);
+        EASY_SET(easy, CURLOPT_POSTFIELDS, transfer->body.len > 0 ? transfer->body.ptr : "");
+    } else {
+        EASY_SET(easy, CURLOPT_HTTPGET, 1L);
+    }
+}
+
+static void easy_set_request(struct http_transfer *transfer, CURL *easy)
 {
     EASY_SET(easy, CURLOPT_URL, transfer->url);
     EASY_SET(easy, CURLOPT_HTTPHEADER, transfer->headers);
     EASY_SET(easy, CURLOPT_TIMEOUT_MS, (long)transfer->timeout_ms);
     EASY_SET(easy, CURLOPT_ERRORBUFFER, transfer->curl_text);
     EASY_SET(easy, CURLOPT_PRIVATE, (void *)transfer);
-    EASY_SET(easy, CURLOPT_PREREQFUNCTION, on_before_request);
     EASY_SET(easy, CURLOPT_PREREQDATA, (void *)transfer);
-    EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
     EASY_SET(easy, CURLOPT_WRITEDATA, (void *)transfer);
-    EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_header);
     EASY_SET(easy, CURLOPT_HEADERDATA, (void *)transfer);
-    if (transfer->is_direct) {
-        EASY_SET(easy, CURLOPT_PROXY, "");
-    }
-
-    const char *method = transfer->method;
-    if (strcmp(method, "HEAD") == 0) {
-        EASY_SET(easy, CURLOPT_NOBODY, 1L);
-    } else if (transfer->body.len > 0 || strcmp(method, "PUT") == 0 || strcmp(method, "POST") == 0) {
-        /* A PUT as a custom POST: libcurl then reads the body from memory and can send it again by itself. */
-        EASY_SET(easy, CURLOPT_POST, 1L);
-        EASY_SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->body.len);
-        EASY_SET(easy, CURLOPT_POSTFIELDS, transfer->body.len > 0 ? transfer->body.ptr : "");
-        EASY_SET(easy, CURLOPT_CUSTOMREQUEST, method);
-    } else {
-        EASY_SET(easy, CURLOPT_HTTPGET, 1L);
-        EASY_SET(easy, CURLOPT_CUSTOMREQUEST, method);
-    }
+    EASY_SET(easy, CURLOPT_PROXY, transfer->is_direct ? "" : NULL);
+    easy_set_method(transfer, easy);
 }
 
 static void transfer_begin(struct http_transfer *transfer)
 {
     struct http *http = transfer->http;
-    CURL *easy = http->idle_count > 0 ? http->idle[--http->idle_count] : curl_easy_init();
-    if (easy == NULL) {
-        error_out_of_memory();
-    }
+    CURL *easy = http->idle_count > 0 ? http->idle[--http->idle_count] : easy_new(http);
     transfer->easy = easy;
-    easy_set_up_connection(http, easy);
-    easy_set_up_request(transfer, easy);
+    easy_set_request(transfer, easy);
     transfer->answer.sent_wall_ms = clock_wall_ms();
     http->statistics.requests++;
     CURLMcode code = curl_multi_add_handle(http->multi, easy);
@@ -332,13 +340,30 @@ static void queue_advance(struct http *http)
     }
 }
 
-static void add_header(struct http_transfer *transfer, const char *line)
+/* The lines as libcurl wants them, in one block instead of two for each. The last ones take away what libcurl would add
+ * by itself; an Expect would cost up to a second where the server ignores it. */
+static void transfer_set_headers(struct http_transfer *transfer, const struct http_request *request)
 {
-    struct curl_slist *longer = curl_slist_append(transfer->headers, line);
-    if (longer == NULL) {
-        error_out_of_memory();
+    static const char *const without[] = {"Expect:", "Accept:", "Content-Type:"};
+    size_t count = request->header_count + sizeof(without) / sizeof(without[0]);
+    size_t text_bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *line = i < request->header_count ? request->headers[i] : without[i - request->header_count];
+        bool is_type = strncasecmp(line, "content-type:", 13) == 0;
+        /* A type of the request's own stands. */
+        count -= is_type && i < request->header_count && count > request->header_count + 2;
+        text_bytes += strlen(line) + 1;
     }
-    transfer->headers = longer;
+    transfer->headers_size_bytes = count * sizeof(struct curl_slist) + text_bytes;
+    transfer->headers = memory_zeroed(1, transfer->headers_size_bytes);
+    char *text = (char *)(transfer->headers + count);
+    for (size_t i = 0; i < count; i++) {
+        const char *line = i < request->header_count ? request->headers[i] : without[i - request->header_count];
+        size_t size = strlen(line) + 1;
+        transfer->headers[i] = (struct curl_slist){text, i + 1 < count ? &transfer->headers[i + 1] : NULL};
+        memcpy(text, line, size);
+        text += size;
+    }
 }
 
 struct http_transfer *http_start(struct http *http, const struct http_request *request,
@@ -357,17 +382,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     buffer_init(&transfer->answer_body, request->answer_maximum_bytes);
     buffer_init(&transfer->answer_headers, HEADERS_MAXIMUM_BYTES);
 
-    bool has_type = false;
-    for (size_t i = 0; i < request->header_count; i++) {
-        has_type |= strncasecmp(request->headers[i], "content-type:", 13) == 0;
-        add_header(transfer, request->headers[i]);
-    }
-    /* What libcurl would add by itself. An Expect would cost up to a second where the server ignores it. */
-    add_header(transfer, "Expect:");
-    add_header(transfer, "Accept:");
-    if (!has_type) {
-        add_header(transfer, "Content-Type:");
-    }
+    transfer_set_headers(transfer, request);
     transfer_link(transfer, TRANSFER_QUEUED);
     queue_advance(http);
     return transfer;
