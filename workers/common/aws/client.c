@@ -12,6 +12,7 @@ enum {
     URL_MAXIMUM = 16 * 1024,
     HEADERS_OF_OURS = 5,     /* at most: host, hash, date, token, authorization */
     SKEW_MINIMUM_MS = 30000, /* smaller ones do not matter: services accept some minutes */
+    ATTEMPT_MINIMUM_MS = 5,  /* one that has less time left is not begun */
     REDIRECTS_MAXIMUM = 3,
     STALE_MAXIMUM = 3,
     TURN_WAIT_MAXIMUM_MS = 60000, /* of a limiter, that the deadline is put off by */
@@ -425,7 +426,7 @@ static bool call_retries(struct aws_call *call, const struct http_answer *answer
     if (retry_after_failure(&call->retry, &rules, call_quota(call), failure->kind == FAILURE_THROTTLED, random,
                             retry_read_amz_retry_after_ms(amz_after), retry_read_retry_after_ms(after, clock_wall_ms()),
                             &delay_ms) != RETRY_AGAIN ||
-        clock_monotonic_ms() + delay_ms >= call->request.deadline_ms) {
+        clock_monotonic_ms() + delay_ms + ATTEMPT_MINIMUM_MS > call->request.deadline_ms) {
         return false;
     }
     call->timer = loop_after(call->client->loop, delay_ms, call_send, call);
