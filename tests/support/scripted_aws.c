@@ -7,7 +7,7 @@ static void client_start(struct scripted_aws *aws)
     aws->loop = loop_new(NULL);
     struct aws_client_settings settings = {
         .endpoints = {.s3_url = http_script_url(aws->script), .sts_url = http_script_url(aws->script)},
-        .retry = {.attempts_maximum = SCRIPTED_ATTEMPTS, .base_ms = 1, .throttled_base_ms = 1, .maximum_ms = 5},
+        .retry = {.attempts_maximum = SCRIPTED_ATTEMPTS, .base_ms = 1, .throttled_base_ms = 1, .maximum_ms = 1},
     };
     aws->client = aws_client_new(aws->loop, &settings);
     aws->key = credentials_new("AKIDSCRIPT", "secret", "token", 0, "script");
