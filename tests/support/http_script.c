@@ -1,7 +1,6 @@
 #include "tests/support/http_script.h"
 
 #include "tests/support/unit.h"
-#include "workers/common/base/buffer.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -14,7 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAXIMUM = 64, REQUESTS_MAXIMUM = 2048, REQUEST_MAXIMUM_BYTES = 1 << 20, PATIENCE_MS = 20000 };
+enum { CONNECTIONS_MAXIMUM = 64, REQUESTS_MAXIMUM = 2048, REQUEST_MAXIMUM_BYTES = 32 << 20 };
+enum { REMEMBERED_MAXIMUM_BYTES = 64 << 10, ANSWER_MAXIMUM_BYTES = 64 << 20, CHUNK_BYTES = 7, PATIENCE_MS = 20000 };
 
 struct seen {
     char *method;
@@ -31,6 +31,8 @@ struct connection {
 struct http_script {
     const struct http_script_answer *answers;
     size_t answer_count;
+    http_script_choose *choose;
+    void *context;
     char url[64];
     int listening;
     int stopping;
@@ -48,41 +50,92 @@ static void connection_close(struct connection *connection)
     buffer_done(&connection->input);
 }
 
-static void send_all(int descriptor, const char *bytes, size_t len)
+static bool send_all(int descriptor, const char *bytes, size_t len)
 {
     while (len > 0) {
         ssize_t sent = send(descriptor, bytes, len, MSG_NOSIGNAL);
         if (sent <= 0) {
-            return;
+            return false;
         }
         bytes += sent;
         len -= (size_t)sent;
     }
+    return true;
+}
+
+/* Byte by byte, until the reader has gone or the server is stopped. */
+static void send_dripping(const struct http_script *script, int descriptor, struct slice bytes, unsigned pause_ms)
+{
+    struct pollfd stopping = {.fd = script->stopping, .events = POLLIN};
+    for (size_t i = 0; i < bytes.len && send_all(descriptor, bytes.ptr + i, 1); i++) {
+        if (poll(&stopping, 1, (int)pause_ms) != 0) {
+            return;
+        }
+    }
+}
+
+static void append_body(struct buffer *text, const struct http_script_answer *answer, struct slice body)
+{
+    while (answer->is_chunked && body.len > 0) {
+        size_t count = body.len < CHUNK_BYTES ? body.len : CHUNK_BYTES;
+        buffer_append_format(text, "%zx\r\n", count);
+        buffer_append(text, slice_from(body.ptr, count));
+        buffer_append_text(text, "\r\n");
+        body = slice_from(body.ptr + count, body.len - count);
+    }
+    if (answer->is_chunked) {
+        buffer_append_text(text, "0\r\n\r\n");
+    } else {
+        buffer_append(text, body);
+    }
+}
+
+static void answer_write(const struct http_script_answer *answer, bool is_head, struct buffer *text)
+{
+    const char *headers = answer->headers != NULL ? answer->headers : "";
+    const char *bytes = answer->body != NULL ? answer->body : "";
+    struct slice body = slice_from(bytes, answer->body_length > 0 ? answer->body_length : strlen(bytes));
+    if (answer->raw != NULL) {
+        buffer_append_text(text, answer->raw);
+        return;
+    }
+    if (answer->is_continued) {
+        buffer_append_text(text, "HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    buffer_append_format(text, "HTTP/1.1 %d Scripted\r\n", answer->status);
+    buffer_append_text(text, headers);
+    if (answer->is_chunked) {
+        buffer_append_text(text, "Transfer-Encoding: chunked\r\n");
+    } else if (strcasestr(headers, "Content-Length:") == NULL) {
+        buffer_append_format(text, "Content-Length: %zu\r\n", body.len);
+    }
+    buffer_append_text(text, answer->is_closed ? "Connection: close\r\n\r\n" : "\r\n");
+    if (!is_head) {
+        append_body(text, answer, body);
+    }
 }
 
 /* Returns false when the connection is over. */
-static bool answer_send(const struct http_script_answer *answer, int descriptor, bool is_head)
+static bool answer_send(const struct http_script *script, const struct http_script_answer *answer, int descriptor,
+                        bool is_head)
 {
     if (answer->is_silent) {
         return true;
     }
-    if (answer->status == 0) {
+    if (answer->status == 0 && answer->raw == NULL) {
         return false;
     }
-    const char *body = answer->body != NULL ? answer->body : "";
-    const char *headers = answer->headers != NULL ? answer->headers : "";
     AUTO(buffer) struct buffer text;
-    buffer_init(&text, 16 << 20);
-    buffer_append_format(&text, "HTTP/1.1 %d Scripted\r\n%s", answer->status, headers);
-    if (strcasestr(headers, "Content-Length:") == NULL) {
-        buffer_append_format(&text, "Content-Length: %zu\r\n", strlen(body));
+    buffer_init(&text, ANSWER_MAXIMUM_BYTES);
+    answer_write(answer, is_head, &text);
+    bool is_cut = answer->is_cut || (answer->cut_after > 0 && answer->cut_after < text.len);
+    size_t length = !is_cut ? text.len : answer->is_cut ? text.len - 1 : answer->cut_after;
+    if (answer->drip_ms > 0) {
+        send_dripping(script, descriptor, slice_from(text.ptr, length), answer->drip_ms);
+    } else {
+        (void)send_all(descriptor, text.ptr, length);
     }
-    buffer_append_text(&text, "\r\n");
-    if (!is_head) {
-        buffer_append_text(&text, body);
-    }
-    send_all(descriptor, text.ptr, answer->is_cut ? text.len - 1 : text.len);
-    return !answer->is_cut;
+    return is_cut ? answer->is_stalled : !answer->is_closed;
 }
 
 static const char *header_value(const char *headers, const char *name)
@@ -97,10 +150,17 @@ static const char *header_value(const char *headers, const char *name)
     return NULL;
 }
 
-/* Takes one whole request off the input. Returns false when there is none yet. */
-static bool request_take(struct buffer *input, struct seen *ret_seen)
+/* A request at the beginning of the input. */
+struct request {
+    struct seen seen;
+    struct slice body; /* in the input */
+    size_t taken;      /* bytes of the input */
+};
+
+/* Returns false when there is no whole request yet. */
+static bool request_read(const struct buffer *input, struct request *ret_request)
 {
-    const char *end = memmem(input->ptr, input->len, "\r\n\r\n", 4);
+    const char *end = input->len > 0 ? memmem(input->ptr, input->len, "\r\n\r\n", 4) : NULL;
     if (end == NULL) {
         return false;
     }
@@ -113,17 +173,26 @@ static bool request_take(struct buffer *input, struct seen *ret_seen)
     }
     size_t method_len = strcspn(head, " ");
     size_t target_len = strcspn(head + method_len + 1, " ");
-    *ret_seen = (struct seen){
-        .method = slice_copy(slice_from(head, method_len)),
-        .target = slice_copy(slice_from(head + method_len + 1, target_len)),
-        .headers = text_copy(strchr(head, '\n') + 1),
-        .body = slice_copy(slice_from(input->ptr + head_len, body_len)),
+    struct slice body = slice_from(input->ptr + head_len, body_len);
+    *ret_request = (struct request){
+        .seen =
+            {
+                .method = slice_copy(slice_from(head, method_len)),
+                .target = slice_copy(slice_from(head + method_len + 1, target_len)),
+                .headers = text_copy(strchr(head, '\n') + 1),
+                .body = body_len <= REMEMBERED_MAXIMUM_BYTES ? slice_copy(body) : text_copy(""),
+            },
+        .body = body,
+        .taken = head_len + body_len,
     };
-    size_t taken = head_len + body_len;
+    return true;
+}
+
+static void request_drop(struct buffer *input, size_t taken)
+{
     memmove(input->ptr, input->ptr + taken, input->len - taken);
     input->len -= taken;
     input->ptr[input->len] = '\0';
-    return true;
 }
 
 static size_t request_remember(struct http_script *script, const struct seen *seen)
@@ -138,25 +207,38 @@ static size_t request_remember(struct http_script *script, const struct seen *se
     return position;
 }
 
+/* Returns false when the connection is over. */
+static bool request_answer(struct http_script *script, const struct request *request, int descriptor)
+{
+    const struct seen *seen = &request->seen;
+    struct http_script_answer answer = {.status = 599, .body = "the script is at its end"};
+    AUTO(buffer) struct buffer scratch;
+    buffer_init(&scratch, ANSWER_MAXIMUM_BYTES);
+    size_t position = request_remember(script, seen);
+    if (script->choose != NULL) {
+        struct http_script_request arrived = {position, seen->method, seen->target, seen->headers, request->body};
+        script->choose(script->context, &arrived, &scratch, &answer);
+    } else if (position < script->answer_count) {
+        answer = script->answers[position];
+    }
+    return answer_send(script, &answer, descriptor, strcmp(seen->method, "HEAD") == 0);
+}
+
 static void connection_read(struct http_script *script, struct connection *connection)
 {
-    static const struct http_script_answer beyond = {.status = 599, .body = "the script is at its end"};
-    char block[16384];
+    char block[65536];
     ssize_t count = recv(connection->descriptor, block, sizeof(block), 0);
     if (count <= 0) {
         connection_close(connection);
         return;
     }
     buffer_append(&connection->input, slice_from(block, (size_t)count));
-    for (struct seen seen; request_take(&connection->input, &seen);) {
-        bool is_head = strcmp(seen.method, "HEAD") == 0;
-        size_t position = request_remember(script, &seen);
-        const struct http_script_answer *answer =
-            position < script->answer_count ? &script->answers[position] : &beyond;
-        if (!answer_send(answer, connection->descriptor, is_head)) {
+    for (struct request request; request_read(&connection->input, &request);) {
+        if (!request_answer(script, &request, connection->descriptor)) {
             connection_close(connection);
             return;
         }
+        request_drop(&connection->input, request.taken);
     }
 }
 
@@ -201,15 +283,12 @@ static void *serve(void *context)
     }
 }
 
-struct http_script *http_script_start(const struct http_script_answer *answers, size_t count)
+static void script_start(struct http_script *script)
 {
-    struct http_script *script = memory_zeroed(1, sizeof(*script));
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     /* A proxy of the surroundings must not come between. */
     setenv("no_proxy", "127.0.0.1", 1);
-    script->answers = answers;
-    script->answer_count = count;
     script->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     script->stopping = eventfd(0, EFD_CLOEXEC);
     assert_true(script->listening >= 0 && script->stopping >= 0);
@@ -222,6 +301,23 @@ struct http_script *http_script_start(const struct http_script_answer *answers, 
     }
     assert_int_equal(pthread_mutex_init(&script->lock, NULL), 0);
     assert_int_equal(pthread_create(&script->thread, NULL, serve, script), 0);
+}
+
+struct http_script *http_script_start(const struct http_script_answer *answers, size_t count)
+{
+    struct http_script *script = memory_zeroed(1, sizeof(*script));
+    script->answers = answers;
+    script->answer_count = count;
+    script_start(script);
+    return script;
+}
+
+struct http_script *http_script_start_choosing(http_script_choose *choose, void *context)
+{
+    struct http_script *script = memory_zeroed(1, sizeof(*script));
+    script->choose = choose;
+    script->context = context;
+    script_start(script);
     return script;
 }
 
@@ -290,6 +386,12 @@ const char *http_script_body(struct http_script *script, size_t position)
 char *http_script_header(struct http_script *script, size_t position, const char *name)
 {
     const char *value = header_value(seen_at(script, position).headers, name);
+    return value != NULL ? slice_copy(slice_from(value, strcspn(value, "\r\n"))) : NULL;
+}
+
+char *http_script_request_header(const struct http_script_request *request, const char *name)
+{
+    const char *value = header_value(request->headers, name);
     return value != NULL ? slice_copy(slice_from(value, strcspn(value, "\r\n"))) : NULL;
 }
 

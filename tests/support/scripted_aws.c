@@ -2,16 +2,27 @@
 
 #include "workers/common/base/clock.h"
 
-void scripted_aws_start(struct scripted_aws *aws, const struct http_script_answer *answers, size_t count)
+static void client_start(struct scripted_aws *aws)
 {
-    aws->script = http_script_start(answers, count);
     aws->loop = loop_new(NULL);
     struct aws_client_settings settings = {
         .endpoints = {.s3_url = http_script_url(aws->script), .sts_url = http_script_url(aws->script)},
-        .retry = {.attempts_maximum = SCRIPTED_ATTEMPTS, .base_ms = 1, .throttled_base_ms = 1, .maximum_ms = 5},
+        .retry = {.attempts_maximum = SCRIPTED_ATTEMPTS, .base_ms = 1, .throttled_base_ms = 1, .maximum_ms = 1},
     };
     aws->client = aws_client_new(aws->loop, &settings);
     aws->key = credentials_new("AKIDSCRIPT", "secret", "token", 0, "script");
+}
+
+void scripted_aws_start(struct scripted_aws *aws, const struct http_script_answer *answers, size_t count)
+{
+    aws->script = http_script_start(answers, count);
+    client_start(aws);
+}
+
+void scripted_aws_start_choosing(struct scripted_aws *aws, http_script_choose *choose, void *context)
+{
+    aws->script = http_script_start_choosing(choose, context);
+    client_start(aws);
 }
 
 void scripted_aws_stop(struct scripted_aws *aws)

@@ -18,6 +18,7 @@ struct scripted_aws {
 
 /* The answers are borrowed until scripted_aws_stop. */
 void scripted_aws_start(struct scripted_aws *aws, const struct http_script_answer *answers, size_t count);
+void scripted_aws_start_choosing(struct scripted_aws *aws, http_script_choose *choose, void *context);
 void scripted_aws_stop(struct scripted_aws *aws);
 
 /* Far enough away for everything that is expected to happen. */

@@ -50,7 +50,8 @@ static void status_and_code_decide_the_kind_and_the_kind_what_to_do(void **state
         {400, "ExpiredToken", FAILURE_EXPIRED_TOKEN, ERROR_RETRY, "expired_token"},
         {403, "ExpiredTokenException", FAILURE_EXPIRED_TOKEN, ERROR_RETRY, "expired_token"},
         {301, "PermanentRedirect", FAILURE_WRONG_REGION, ERROR_REJECT, "wrong_region"},
-        {307, "TemporaryRedirect", FAILURE_WRONG_REGION, ERROR_REJECT, "wrong_region"},
+        {307, "TemporaryRedirect", FAILURE_TRANSIENT, ERROR_RETRY, "transient"}, /* says no region */
+        {501, "NotImplemented", FAILURE_INVALID, ERROR_REJECT, "invalid"},
         {301, NULL, FAILURE_WRONG_REGION, ERROR_REJECT, "wrong_region"},
         {403, "AccessDenied", FAILURE_ACCESS_DENIED, ERROR_REJECT, "access_denied"},
         {403, NULL, FAILURE_ACCESS_DENIED, ERROR_REJECT, "access_denied"},

@@ -373,15 +373,17 @@ static uint64_t stream_crc(const struct stream *stream)
 static void copy_end(struct relay_copy *copy, struct s3_answer *answer)
 {
     struct aws_result result = *answer->result;
+    struct s3_answer whole = *answer;
     s3_done *done = copy->done;
     void *context = copy->context;
     result.attempts = copy->attempts;
-    answer->result = &result;
+    whole.result = &result;
+    whole.attributes = (struct headers){0}; /* those of a head stay with it */
     if (result.err.action == ERROR_NONE) {
-        crc64nvme_text(stream_crc(copy->stream), answer->checksums.crc64nvme);
+        crc64nvme_text(stream_crc(copy->stream), whole.checksums.crc64nvme);
     }
     copy_free(copy);
-    done(context, answer);
+    done(context, &whole);
 }
 
 static void copy_ends(void *context)

@@ -110,7 +110,7 @@ static void digest(const EVP_MD *kind, struct slice bytes, unsigned char *ret_di
 
 struct md5 md5_of(struct slice bytes)
 {
-    struct md5 md5;
+    struct md5 md5 = {0};
     digest(EVP_md5(), bytes, md5.bytes);
     return md5;
 }

@@ -15,6 +15,7 @@ enum {
     HEADERS_OF_OURS = 2, /* that are signed with the request's: host, hash */
     LINES_MAXIMUM = 1024 * 1024,
     SKEW_MINIMUM_MS = 30000, /* smaller ones do not matter: services accept some minutes */
+    ATTEMPT_MINIMUM_MS = 5,  /* one that has less time left is not begun */
     REDIRECTS_MAXIMUM = 3,
     STALE_MAXIMUM = 3,
     TURN_WAIT_MAXIMUM_MS = 60000, /* of a limiter, that the deadline is put off by */
@@ -457,7 +458,7 @@ static bool call_retries(struct aws_call *call, const struct http_answer *answer
     if (retry_after_failure(&call->retry, &rules, call_quota(call), failure->kind == FAILURE_THROTTLED, random,
                             retry_read_amz_retry_after_ms(amz_after), retry_read_retry_after_ms(after, clock_wall_ms()),
                             &delay_ms) != RETRY_AGAIN ||
-        clock_monotonic_ms() + delay_ms >= call->request.deadline_ms) {
+        clock_monotonic_ms() + delay_ms + ATTEMPT_MINIMUM_MS > call->request.deadline_ms) {
         return false;
     }
     call->timer = loop_after(call->client->loop, delay_ms, call_send, call);
@@ -472,15 +473,26 @@ static bool call_follows_region(struct aws_call *call, const struct failure *fai
         return false;
     }
     call_learn_region(call, failure->region);
+    call->sent--;
     call->timer = loop_after(call->client->loop, 0, call_send, call);
     return true;
+}
+
+/* The answer to a HEAD has no words: a 400 is a signature for another region, or a session that has expired. */
+static void failure_guess_of_head(const struct aws_call *call, struct failure *failure)
+{
+    if (failure->status == 400 && failure->code[0] == '\0' && strcmp(call->request.method, "HEAD") == 0) {
+        bool is_elsewhere = failure->region[0] != '\0' && strcmp(failure->region, call->region) != 0;
+        bool is_session = call->credentials != NULL && call->credentials->session_token != NULL;
+        failure->kind = is_elsewhere ? FAILURE_WRONG_REGION : is_session ? FAILURE_EXPIRED_TOKEN : failure->kind;
+    }
 }
 
 static void call_answered(void *context, const struct http_answer *answer)
 {
     struct aws_call *call = context;
     struct failure failure;
-    struct error err;
+    struct error err = {0};
     call->transfer = NULL;
     if (answer->is_connection_stale && call->stale++ < STALE_MAXIMUM) {
         call->sent--;
@@ -491,7 +503,7 @@ static void call_answered(void *context, const struct http_answer *answer)
         call_learn_skew(call, answer);
     }
     bool is_success = answer->status >= 200 && answer->status < 300;
-    bool is_broken = is_success && failure_is_in_body(answer->body);
+    bool is_broken = is_success && !call->request.is_content && failure_is_in_body(answer->body);
     if (is_success && !is_broken) {
         is_broken = call->request.accept != NULL && !call->request.accept(call->request.accept_context, answer, &err);
         if (!is_broken) {
@@ -499,7 +511,10 @@ static void call_answered(void *context, const struct http_answer *answer)
             return;
         }
     }
-    failure_read(answer, is_broken, &failure);
+    struct http_answer words = *answer;
+    words.body = is_success && call->request.is_content ? slice_of("") : answer->body;
+    failure_read(&words, is_broken, &failure);
+    failure_guess_of_head(call, &failure);
     if (is_broken && failure.code[0] == '\0') {
         (void)snprintf(failure.message, sizeof(failure.message), "%.200s", err.text);
     }

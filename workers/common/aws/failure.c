@@ -59,6 +59,7 @@ static const struct {
     {NULL, 412, FAILURE_PRECONDITION},
     {NULL, 429, FAILURE_THROTTLED},
     {NULL, 500, FAILURE_TRANSIENT},
+    {NULL, 501, FAILURE_INVALID},
     {NULL, 502, FAILURE_TRANSIENT},
     {NULL, 503, FAILURE_TRANSIENT},
     {NULL, 504, FAILURE_TRANSIENT},
@@ -141,7 +142,8 @@ void failure_read(const struct http_answer *answer, bool is_success_broken, stru
     if (answer->status == 0) {
         ret_failure->kind = answer->err.action == ERROR_REJECT ? FAILURE_INVALID : FAILURE_UNREACHABLE;
         (void)snprintf(ret_failure->message, sizeof(ret_failure->message), "%.255s", answer->err.text);
-        ret_failure->is_uncertain = answer->is_timed_out || answer->err.action == ERROR_RETRY;
+        ret_failure->is_uncertain =
+            answer->is_timed_out || answer->err.action == ERROR_RETRY || answer->received_wall_ms != 0;
         return;
     }
     struct error err;
@@ -158,6 +160,8 @@ void failure_read(const struct http_answer *answer, bool is_success_broken, stru
     bool has_no_region = ret_failure->kind == FAILURE_WRONG_REGION && ret_failure->region[0] == '\0';
     if (has_no_region && answer->status == 400) {
         ret_failure->kind = FAILURE_INVALID;
+    } else if (has_no_region && answer->status == 307) {
+        ret_failure->kind = FAILURE_TRANSIENT; /* a new bucket whose name is not known everywhere yet */
     }
     ret_failure->is_uncertain = answer->status >= 500 && ret_failure->kind == FAILURE_TRANSIENT;
 }

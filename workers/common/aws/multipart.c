@@ -59,12 +59,14 @@ void multipart_cancel(struct multipart *multipart)
 static void multipart_end(struct multipart *multipart, struct s3_answer *answer)
 {
     struct aws_result result = *answer->result;
+    struct s3_answer whole = *answer;
     s3_done *done = multipart->done;
     void *context = multipart->context;
     result.attempts = multipart->attempts;
-    answer->result = &result;
+    whole.result = &result;
+    whole.attributes = (struct headers){0}; /* those of a head stay with it */
     multipart_free(multipart);
-    done(context, answer);
+    done(context, &whole);
 }
 
 /* Expired credentials are waited for; everything else ends the copy. */

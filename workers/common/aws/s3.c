@@ -61,6 +61,7 @@ struct s3_call {
     struct buffer body;
     int64_t length_bytes; /* of a read; -1: any */
     char *range;          /* "bytes 0-9/": how the answer's Content-Range begins */
+    char *expected_etag;  /* of a read; NULL: any */
     char *key;            /* of listed uploads */
     /* What the answer holds. */
     bool has_root;
@@ -104,6 +105,7 @@ static void call_free(struct s3_call *call)
     buffer_done(&call->body);
     buffer_done(&call->tags);
     free(call->range);
+    free(call->expected_etag);
     free(call->key);
     free(call);
 }
@@ -178,13 +180,18 @@ static bool document_accept(struct s3_call *call, const struct http_answer *answ
     return call->has_root || error_set(err, ERROR_RETRY, "the answer is not a %s", call->operation->root);
 }
 
-/* The answer to a read must be what was asked for. */
+/* The answer to a read must be what was asked for, also of a store that does not know conditions. */
 static bool length_accept(const struct s3_call *call, const struct http_answer *answer, struct error *err)
 {
     AUTO(text) char *range = slice_copy(http_answer_header(answer, "Content-Range"));
     if (call->range != NULL && !text_starts_with(range, call->range)) {
         return error_set(err, ERROR_RETRY, "asked for %s the store answered %s", call->range,
                          range[0] != '\0' ? range : "without Content-Range");
+    }
+    struct slice etag = http_answer_header(answer, "ETag");
+    if (call->expected_etag != NULL && etag.ptr != NULL && !slice_equal_text(etag, call->expected_etag)) {
+        return error_set(err, ERROR_RETRY, "asked for the object %.100s the store answered with another one",
+                         call->expected_etag);
     }
     return call->length_bytes < 0 || (int64_t)answer->body.len == call->length_bytes ||
            error_set(err, ERROR_RETRY, "%zu bytes came where %" PRId64 " were expected", answer->body.len,
@@ -424,6 +431,7 @@ static struct s3_call *call_send(struct s3_call *call, const struct s3_subject *
         .attempts_maximum = sending->attempts_maximum,
         .deadline_ms = subject->deadline_ms,
         .answer_maximum_bytes = sending->answer_maximum_bytes > 0 ? sending->answer_maximum_bytes : ANSWER_MAXIMUM,
+        .is_content = call->length_bytes >= 0,
         .operation = operation.ptr,
         .quota_key = subject->bucket.name,
         .accept = call_accept,
@@ -521,6 +529,7 @@ struct s3_call *s3_get_object(struct aws_client *client, const struct s3_subject
                                                                 : ANSWER_MAXIMUM,
     };
     call->length_bytes = length_bytes;
+    call->expected_etag = text_copy_or_null(etag);
     sending_add(&sending, "if-match", etag);
     int64_t last_byte = first_byte + length_bytes - 1;
     AUTO(text) char *range = text_format("bytes=%" PRId64 "-%" PRId64, first_byte, last_byte);

@@ -183,6 +183,7 @@ void uploads_free(struct uploads *uploads, int64_t at_most_ms)
         loop_turn(loop, end_ms - clock_monotonic_ms());
     }
     while (last.orphans != NULL) {
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): those before were unlinked before they were freed.
         log_event(LOG_WARNING, "left an upload open", "bucket", last.orphans->bucket, "key", last.orphans->key,
                   "upload", last.orphans->upload_id, "reason", "the process ended first", NULL);
         orphan_free(last.orphans);
@@ -356,6 +357,7 @@ static void upload_headed(void *context, struct s3_answer *answer)
 {
     struct upload *upload = context;
     struct aws_result result = *answer->result;
+    struct s3_answer ended = *answer;
     upload->call = NULL;
     const char *token = headers_get(&answer->attributes, token_header);
     bool is_ours = result.err.action == ERROR_NONE && token != NULL && strcmp(token, upload->token) == 0 &&
@@ -368,10 +370,11 @@ static void upload_headed(void *context, struct s3_answer *answer)
         (void)error_set(&result.err, ERROR_RETRY,
                         "CompleteMultipartUpload s3://%s/%s: the upload is gone, and the object is not the one it made",
                         upload->target.bucket.name, upload->target.key);
-        answer->etag = NULL;
+        ended.etag = NULL;
     }
-    answer->result = &result;
-    upload_answer(upload, answer);
+    ended.result = &result;
+    ended.attributes = (struct headers){0}; /* they stay with the head */
+    upload_answer(upload, &ended);
 }
 
 static void upload_completed(void *context, struct s3_answer *answer)

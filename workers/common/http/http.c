@@ -51,6 +51,7 @@ struct http_transfer {
     char curl_text[CURL_ERROR_SIZE];
     struct buffer answer_body;
     struct buffer answer_headers;
+    bool is_head_whole; /* the empty line behind it has come */
     struct http_answer answer;
 };
 
@@ -225,7 +226,9 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
     if (line.len >= 5 && memcmp(line.ptr, "HTTP/", 5) == 0) {
         buffer_clear(&transfer->answer_headers); /* those before were of a 1xx */
         transfer->answer.received_wall_ms = clock_wall_ms();
+        transfer->is_head_whole = false;
     }
+    transfer->is_head_whole = transfer->is_head_whole || line.ptr[0] == '\r' || line.ptr[0] == '\n';
     buffer_append(&transfer->answer_headers, line);
     return transfer->answer_headers.is_overflowed ? 0 : line.len;
 }
@@ -436,6 +439,8 @@ static const struct trouble {
     {CURLE_PARTIAL_FILE, ERROR_RETRY, "answer cut short"},
     {CURLE_UNSUPPORTED_PROTOCOL, ERROR_RETRY, "not an HTTP answer"},
     {CURLE_WEIRD_SERVER_REPLY, ERROR_RETRY, "not an HTTP answer"},
+    /* What libcurl calls a line of the head, or a trailer, that is longer than it takes: no reason to die. */
+    {CURLE_OUT_OF_MEMORY, ERROR_RETRY, "a header of the answer is too long, or memory is short"},
     {CURLE_SSL_CONNECT_ERROR, ERROR_RETRY, "TLS handshake failed"},
     {CURLE_URL_MALFORMAT, ERROR_REJECT, "not a usable URL"},
     {CURLE_PEER_FAILED_VERIFICATION, ERROR_REJECT, "the server's TLS certificate is not trusted"},
@@ -457,9 +462,6 @@ static void transfer_fail(struct http_transfer *transfer, CURLcode code, bool is
 {
     struct http_answer *answer = &transfer->answer;
     const char *detail = transfer->curl_text[0] != '\0' ? transfer->curl_text : curl_easy_strerror(code);
-    if (code == CURLE_OUT_OF_MEMORY) {
-        error_out_of_memory();
-    }
     if (code == CURLE_WRITE_ERROR && transfer->answer_body.is_overflowed) {
         (void)error_set(&answer->err, ERROR_REJECT, "answer is longer than %zu bytes", transfer->answer_body.maximum);
     } else if (code == CURLE_WRITE_ERROR && transfer->answer_headers.is_overflowed) {
@@ -485,6 +487,10 @@ static void transfer_finish(struct http_transfer *transfer, CURLcode code)
     (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     (void)curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connections);
     http->statistics.connections += (uint64_t)connections;
+    /* libcurl takes a head that was cut between two lines for a whole one. */
+    if (code == CURLE_OK && !transfer->is_head_whole) {
+        code = CURLE_PARTIAL_FILE;
+    }
     if (code != CURLE_OK) {
         transfer_fail(transfer, code, connections == 0);
     } else {
