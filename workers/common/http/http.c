@@ -527,6 +527,17 @@ struct slice http_answer_header(const struct http_answer *answer, const char *na
     return slice_from(NULL, 0);
 }
 
+void http_set_transfers_maximum(struct http *http, size_t maximum)
+{
+    assert(maximum > 0 && http->active.count == 0);
+    while (http->idle_count > maximum) {
+        curl_easy_cleanup(http->idle[--http->idle_count]);
+    }
+    http->transfers_maximum = maximum;
+    http->idle = memory_resized(http->idle, maximum * sizeof(CURL *));
+    (void)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)(maximum + CONNECTIONS_SPARE));
+}
+
 void http_set_gate(struct http *http, bool (*may_send)(void *context), void *context)
 {
     http->may_send = may_send;
