@@ -67,7 +67,7 @@ class Bench:
 
 # --- one run of copiers ---
 
-def job_for(store, account, deployment, prefix, **more):
+def job_for(store, account, deployment, prefix, objects, **more):
     frontend, archive = buckets_of(account)
     profile = store.profile_of(account) if store.profile_of else None
     login = {"credentials": "profile", "profile": profile} if profile else {
@@ -76,6 +76,7 @@ def job_for(store, account, deployment, prefix, **more):
     copies = [{"source_bucket": store.source_bucket, "source_key": FRONTEND, "target_bucket": frontend, "target_key": prefix},
               {"source_bucket": store.source_bucket, "source_key": ARCHIVE, "target_bucket": archive,
                "target_key": peers.key_for(ARCHIVE, prefix), "trigger": True}]
+    copies = copies[1:] if objects == 1 else copies
     data = {"deployment": deployment, "account": account, "repository": "acme/app", "application": "app",
             "ref": "refs/heads/main", "tag": "branch/main", "commit": "4f2d6a1c9be07835d1a2f06c7e5b9348ac10de77",
             "build": "build-1", "region": "us-east-1", "source_region": "us-east-1", "source_owner": MAIN, **login,
@@ -111,7 +112,7 @@ class Run:
         deployment = f"d-{bench.made:016x}"
         sets = [word for one in settings for word in ("--set", one)]
         with Fleet(bench.broker, store, bench.place(), partitions=PARTITIONS) as fleet:
-            store_jobs(fleet, (job_for(store, account, deployment, prefix, **more) for account in accounts))
+            store_jobs(fleet, (job_for(store, account, deployment, prefix, objects, **more) for account in accounts))
             ends = Ends(bench.broker, fleet.prefix + "results", PARTITIONS)
             started = time.time()
             roles = [fleet.start("copier", *sets, wait_ready=False) for _ in range(copiers)]
@@ -267,7 +268,7 @@ def bench_d(bench):
     accounts = accounts_named(bench.size(RELAY_ACCOUNTS))
     size = bench.size(GIB, 32 << 20)
     with Stub(accounts, objects={ARCHIVE: size}) as store:
-        run = Run(bench, store, accounts, "run/", LOCAL, objects=1, mode="relay", copies=[])
+        run = Run(bench, store, accounts, "run/", LOCAL, objects=1, mode="relay")
         found = store.counts()
     rate = found["bytes_in"] / run.seconds
     bench.say("d", f"relay of {size >> 20} MiB to {len(accounts)} accounts",
