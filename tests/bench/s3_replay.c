@@ -195,7 +195,9 @@ static long replay(CURLM *multi, struct copies *copies, size_t concurrency)
                 transfer_start(multi, transfer, copies);
             }
         }
-        (void)curl_multi_poll(multi, NULL, 0, WAIT_MS, NULL);
+        if (copies->done < copies->count) {
+            (void)curl_multi_poll(multi, NULL, 0, WAIT_MS, NULL);
+        }
     }
     return connections;
 }
