@@ -1,8 +1,8 @@
 /*
  * The only file that sees libcurl. A transfer is in one of three lists: queued, active (its easy handle is in the
- * multi handle) or done (waiting for its callback), so cancelling is unlinking. Easy handles are pooled and reset
- * between transfers, which keeps their memory; connections live in the multi handle, TLS sessions in a share object
- * (else a new easy handle would never resume one).
+ * multi handle) or done (waiting for its callback), so cancelling is unlinking. Easy handles are pooled; what is the
+ * same for all requests is set once, and each request sets everything else. Connections live in the multi handle, TLS
+ * sessions in a share object (else a new easy handle would never resume one).
  */
 #include "workers/common/http/http.h"
 
@@ -37,9 +37,10 @@ struct http_transfer {
     struct http_transfer *previous;
     struct http_transfer *next;
 
-    char *method;
-    char *url;
-    struct curl_slist *headers;
+    char *texts; /* method, URL and header lines */
+    const char *method;
+    const char *url;
+    struct curl_slist *headers; /* an array, linked: libcurl only reads it */
     struct slice body;
     int64_t timeout_ms;
     void (*on_done)(void *context, const struct http_answer *answer);
@@ -120,11 +121,10 @@ static void transfer_unlink(struct http_transfer *transfer)
 
 static void transfer_free(struct http_transfer *transfer)
 {
-    curl_slist_free_all(transfer->headers);
     buffer_done(&transfer->answer_body);
     buffer_done(&transfer->answer_headers);
-    free(transfer->method);
-    free(transfer->url);
+    free(transfer->headers);
+    free(transfer->texts);
     free(transfer);
 }
 
@@ -164,6 +164,17 @@ struct http *http_new(const struct http_settings *settings)
     return http;
 }
 
+/* Options that refuse their value would mean that libcurl is not the one we were built with. */
+#define EASY_SET(easy, option, value)                                                                                  \
+    do {                                                                                                               \
+        CURLcode code_ = curl_easy_setopt(easy, option, value);                                                        \
+        if (code_ == CURLE_OUT_OF_MEMORY) {                                                                            \
+            error_out_of_memory();                                                                                     \
+        }                                                                                                              \
+        assert(code_ == CURLE_OK);                                                                                     \
+        (void)code_;                                                                                                   \
+    } while (0)
+
 /* Takes the easy handle away from a transfer and keeps it for the next one, unless it cannot be trusted any more. */
 static void transfer_release_easy(struct http_transfer *transfer, bool is_poisoned)
 {
@@ -172,7 +183,7 @@ static void transfer_release_easy(struct http_transfer *transfer, bool is_poison
     if (is_poisoned || http->idle_count == http->transfers_maximum) {
         curl_easy_cleanup(transfer->easy);
     } else {
-        curl_easy_reset(transfer->easy);
+        EASY_SET(transfer->easy, CURLOPT_ERRORBUFFER, NULL);
         http->idle[http->idle_count++] = transfer->easy;
     }
     transfer->easy = NULL;
@@ -228,17 +239,6 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
     return transfer->answer_headers.is_overflowed ? 0 : line.len;
 }
 
-/* Options that refuse their value would mean that libcurl is not the one we were built with. */
-#define EASY_SET(easy, option, value)                                                                                  \
-    do {                                                                                                               \
-        CURLcode code_ = curl_easy_setopt(easy, option, value);                                                        \
-        if (code_ == CURLE_OUT_OF_MEMORY) {                                                                            \
-            error_out_of_memory();                                                                                     \
-        }                                                                                                              \
-        assert(code_ == CURLE_OK);                                                                                     \
-        (void)code_;                                                                                                   \
-    } while (0)
-
 static int on_before_request(void *context, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
     (void)remote_ip;
@@ -250,8 +250,12 @@ static int on_before_request(void *context, char *remote_ip, char *local_ip, int
     return may_send ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
-static void easy_set_up_connection(const struct http *http, CURL *easy)
+static CURL *easy_new(const struct http *http)
 {
+    CURL *easy = curl_easy_init();
+    if (easy == NULL) {
+        error_out_of_memory();
+    }
     EASY_SET(easy, CURLOPT_NOSIGNAL, 1L);
     EASY_SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     EASY_SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -268,6 +272,10 @@ static void easy_set_up_connection(const struct http *http, CURL *easy)
     if (http->ca_file != NULL) {
         EASY_SET(easy, CURLOPT_CAINFO, http->ca_file);
     }
+    EASY_SET(easy, CURLOPT_PREREQFUNCTION, on_before_request);
+    EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
+    EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_header);
+    return easy;
 }
 
 static void easy_set_up_request(struct http_transfer *transfer, CURL *easy)
@@ -277,15 +285,13 @@ static void easy_set_up_request(struct http_transfer *transfer, CURL *easy)
     EASY_SET(easy, CURLOPT_TIMEOUT_MS, (long)transfer->timeout_ms);
     EASY_SET(easy, CURLOPT_ERRORBUFFER, transfer->curl_text);
     EASY_SET(easy, CURLOPT_PRIVATE, (void *)transfer);
-    EASY_SET(easy, CURLOPT_PREREQFUNCTION, on_before_request);
     EASY_SET(easy, CURLOPT_PREREQDATA, (void *)transfer);
-    EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
     EASY_SET(easy, CURLOPT_WRITEDATA, (void *)transfer);
-    EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_header);
     EASY_SET(easy, CURLOPT_HEADERDATA, (void *)transfer);
 
     const char *method = transfer->method;
     if (strcmp(method, "HEAD") == 0) {
+        EASY_SET(easy, CURLOPT_CUSTOMREQUEST, NULL);
         EASY_SET(easy, CURLOPT_NOBODY, 1L);
     } else if (transfer->body.len > 0 || strcmp(method, "PUT") == 0 || strcmp(method, "POST") == 0) {
         /* A PUT as a custom POST: libcurl then reads the body from memory and can send it again by itself. */
@@ -302,12 +308,8 @@ static void easy_set_up_request(struct http_transfer *transfer, CURL *easy)
 static void transfer_begin(struct http_transfer *transfer)
 {
     struct http *http = transfer->http;
-    CURL *easy = http->idle_count > 0 ? http->idle[--http->idle_count] : curl_easy_init();
-    if (easy == NULL) {
-        error_out_of_memory();
-    }
+    CURL *easy = http->idle_count > 0 ? http->idle[--http->idle_count] : easy_new(http);
     transfer->easy = easy;
-    easy_set_up_connection(http, easy);
     easy_set_up_request(transfer, easy);
     transfer->answer.sent_wall_ms = clock_wall_ms();
     http->statistics.requests++;
@@ -328,13 +330,39 @@ static void queue_advance(struct http *http)
     }
 }
 
-static void add_header(struct http_transfer *transfer, const char *line)
+static char *keep(char **at, const char *text)
 {
-    struct curl_slist *longer = curl_slist_append(transfer->headers, line);
-    if (longer == NULL) {
-        error_out_of_memory();
+    size_t size = strlen(text) + 1;
+    char *kept = memcpy(*at, text, size);
+    *at += size;
+    return kept;
+}
+
+/* Copies the request's texts into one block. What libcurl would add by itself is taken out by headers without a value;
+ * an Expect would cost up to a second where the server ignores it. */
+static void transfer_keep(struct http_transfer *transfer, const struct http_request *request)
+{
+    static const char *const unwanted[] = {"Expect:", "Accept:", "Content-Type:"};
+    size_t size = strlen(request->method) + strlen(request->url) + 2;
+    size_t unwanted_count = sizeof(unwanted) / sizeof(unwanted[0]);
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (strncasecmp(request->headers[i], "content-type:", 13) == 0) {
+            unwanted_count = 2;
+        }
+        size += strlen(request->headers[i]) + 1;
     }
-    transfer->headers = longer;
+    size_t count = request->header_count + unwanted_count;
+    transfer->texts = memory_zeroed(size, 1);
+    transfer->headers = memory_zeroed(count, sizeof(*transfer->headers));
+    char *at = transfer->texts;
+    transfer->method = keep(&at, request->method);
+    transfer->url = keep(&at, request->url);
+    for (size_t i = 0; i < count; i++) {
+        struct curl_slist *header = &transfer->headers[i];
+        header->data = i < request->header_count ? keep(&at, request->headers[i])
+                                                 : (char *)(uintptr_t)unwanted[i - request->header_count];
+        header->next = i + 1 < count ? header + 1 : NULL;
+    }
 }
 
 struct http_transfer *http_start(struct http *http, const struct http_request *request,
@@ -343,26 +371,13 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     assert(request->timeout_ms > 0);
     struct http_transfer *transfer = memory_zeroed(1, sizeof(*transfer));
     transfer->http = http;
-    transfer->method = text_copy(request->method);
-    transfer->url = text_copy(request->url);
+    transfer_keep(transfer, request);
     transfer->body = request->body;
     transfer->timeout_ms = request->timeout_ms < LONG_MAX / 2 ? request->timeout_ms : LONG_MAX / 2;
     transfer->on_done = on_done;
     transfer->context = context;
     buffer_init(&transfer->answer_body, request->answer_maximum_bytes);
     buffer_init(&transfer->answer_headers, HEADERS_MAXIMUM_BYTES);
-
-    bool has_type = false;
-    for (size_t i = 0; i < request->header_count; i++) {
-        has_type |= strncasecmp(request->headers[i], "content-type:", 13) == 0;
-        add_header(transfer, request->headers[i]);
-    }
-    /* What libcurl would add by itself. An Expect would cost up to a second where the server ignores it. */
-    add_header(transfer, "Expect:");
-    add_header(transfer, "Accept:");
-    if (!has_type) {
-        add_header(transfer, "Content-Type:");
-    }
     transfer_link(transfer, TRANSFER_QUEUED);
     queue_advance(http);
     return transfer;
