@@ -141,7 +141,7 @@ def replay(store, accounts, prefix, concurrency):
     for account in accounts:
         frontend, archive = buckets_of(account)
         key = " ".join(store.key_of(account))
-        lines += [f"{key} {archive if name == ARCHIVE else frontend} {peers.key_for(name, prefix)} {store.source_bucket}/{name}"
+        lines += [f"{key} {store.token} {archive if name == ARCHIVE else frontend} {peers.key_for(name, prefix)} {store.source_bucket}/{name}"
                   for name in [*FILES, ARCHIVE]]
     done = subprocess.run([REPLAY, store.url, str(concurrency)], input="\n".join(lines) + "\n", text=True, check=True,
                           stdout=subprocess.PIPE, timeout=RUN_SECONDS)

@@ -1,9 +1,11 @@
 /*
  * S3 and STS that do nothing, fast: what is left of a run against it is the client's own cost. Not a store: a copy is
  * answered when its source is in the table, and forgotten.
- *     s3_stub BUCKET [--delay-ms N] [KEY=BYTES ...]   the source bucket and its objects, in the order of their keys
- * The first line on the standard output is the port. SIGUSR1 prints the counts so far as a line of JSON, SIGTERM prints
- * them and ends.
+ *
+ *     s3_stub BUCKET [--delay-ms N] [KEY=BYTES ...]
+ *
+ * The source bucket, and its objects in the order of their keys. The first line on the standard output is the port.
+ * SIGUSR1 prints the counts so far as a line of JSON, SIGTERM prints them and ends.
  */
 #include <arpa/inet.h>
 #include <errno.h>
