@@ -44,6 +44,7 @@ class Store:
     name = ""
     judges = set()
     holds = {"tags"}
+    lists_any_key = True
 
     def __init__(self, directory):
         self.directory = Path(directory)
@@ -294,9 +295,11 @@ class Versitygw(Store):
 
 
 class S3sFs(Store):
-    """One account, no roles, no policies: for benchmarks, since it is the lightest of all."""
+    """One account, no roles, no policies, no tags: the lightest of all. Every tenant has the one key there is."""
     name = "s3s-fs"
     judges = {"signatures"}
+    holds = set()
+    lists_any_key = False  # it says that keys are encoded, and does not encode them: + and % are read as something else
     program = TOOLS / "bin/s3s-fs"
 
     def start(self):
@@ -308,6 +311,15 @@ class S3sFs(Store):
         self._run([str(self.program), "--access-key", MAIN_KEY, "--secret-key", MAIN_SECRET, "--host", "127.0.0.1",
                    "--port", str(port), str(self.folder / "data")], {"RUST_LOG": "error"}, self.url)
         self.main_client().create_bucket(Bucket=self.source_bucket)
+
+    def add_account(self, account, external_id=None, buckets=True):
+        self.accounts[account] = (MAIN_KEY, MAIN_SECRET)
+        (self.directory / "credentials").write_text("".join(
+            f"[tenant-{name}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
+            for name, (key, secret) in self.accounts.items()))
+        (self.directory / "config").write_text("")
+        if buckets:
+            self._make_buckets(self.main_client(), account)
 
     def stop(self):
         super().stop()
