@@ -96,7 +96,8 @@ static void answer_write(const struct http_script_answer *answer, bool is_head, 
     const char *bytes = answer->body != NULL ? answer->body : "";
     struct slice body = slice_from(bytes, answer->body_length > 0 ? answer->body_length : strlen(bytes));
     if (answer->raw != NULL) {
-        buffer_append_text(text, answer->raw);
+        buffer_append(text,
+                      answer->raw_length > 0 ? slice_from(answer->raw, answer->raw_length) : slice_of(answer->raw));
         return;
     }
     if (answer->is_continued) {

@@ -24,6 +24,7 @@ struct http_script_answer {
     bool is_continued;   /* "100 Continue" comes first */
     bool is_closed;      /* the connection is closed after the answer */
     const char *raw;     /* sent as it is, in place of all of the above but is_closed */
+    size_t raw_length;   /* of one with NULs; 0: up to its NUL */
     size_t cut_after;    /* so many bytes of all are sent, then the connection is closed; 0: all are */
     bool is_stalled;     /* with cut_after: the connection is held instead */
     unsigned drip_ms;    /* between every two bytes; nobody else is served meanwhile */

@@ -66,6 +66,7 @@ struct sending {
     struct relay_copy *copy;
     struct piece *piece;
     int64_t begun_at_ms;
+    unsigned renewals; /* of the credentials that it was sent with */
 };
 
 struct relay_copy {
@@ -81,7 +82,8 @@ struct relay_copy {
     struct sending sendings[SENDING_MAXIMUM];
     size_t sending_count;
     unsigned attempts;
-    bool is_ready; /* its upload is open, its credentials are good */
+    unsigned renewals; /* of the writer's credentials */
+    bool is_ready;     /* its upload is open, its credentials are good */
     bool is_open;
     bool is_completing;
     struct loop_timer *ending; /* of one that failed here; nobody is called from within */
@@ -470,7 +472,11 @@ static void copy_part_sent(void *context, struct s3_answer *answer)
     }
     if (answer->result->err.action != ERROR_NONE) {
         part_set(copy, position, PART_NEEDED);
-        copy_failed(copy, answer);
+        if (answer->result->failure.kind == FAILURE_EXPIRED_TOKEN && sending->renewals != copy->renewals) {
+            copy_advance(copy); /* sent with credentials that have been replaced meanwhile */
+        } else {
+            copy_failed(copy, answer);
+        }
         return;
     }
     part_set(copy, position, PART_SENT);
@@ -485,7 +491,7 @@ static void copy_send(struct relay_copy *copy, struct piece *piece)
     while (sending->piece != NULL) {
         sending++;
     }
-    *sending = (struct sending){copy, piece, clock_monotonic_ms()};
+    *sending = (struct sending){copy, piece, clock_monotonic_ms(), copy->renewals};
     copy->sending_count++;
     piece->senders++;
     part_set(copy, piece->position, PART_SENDING);
@@ -714,6 +720,7 @@ static void copy_opened(void *context, struct s3_answer *answer)
 void relay_renew(struct relay_copy *copy, const struct credentials *credentials)
 {
     subject_renew(&copy->target, credentials);
+    copy->renewals++;
     if (copy->upload != NULL) {
         upload_renew(copy->upload, credentials);
     }

@@ -7,6 +7,7 @@ enum part_state { PART_PENDING, PART_IN_FLIGHT, PART_DONE };
 struct copied_part {
     struct multipart *multipart;
     enum part_state state;
+    unsigned renewals; /* of the credentials that it was sent with */
 };
 
 struct multipart {
@@ -20,6 +21,7 @@ struct multipart {
     int64_t size_bytes;
     int64_t part_size_bytes;
     struct credentials *credentials; /* in use, to tell which have expired */
+    unsigned renewals;
     size_t parts_at_once;
     struct copied_part *parts;
     size_t part_count;
@@ -109,6 +111,10 @@ static void multipart_part_copied(void *context, struct s3_answer *answer)
     size_t position = (size_t)(part - multipart->parts);
     part->state = PART_PENDING;
     multipart->next = position < multipart->next ? position : multipart->next;
+    if (answer->result->failure.kind == FAILURE_EXPIRED_TOKEN && part->renewals != multipart->renewals) {
+        multipart_advance(multipart); /* sent with credentials that have been replaced meanwhile */
+        return;
+    }
     multipart_failed(multipart, answer);
 }
 
@@ -124,6 +130,7 @@ static void multipart_copy_part(struct multipart *multipart, size_t position)
     int64_t first = (int64_t)position * multipart->part_size_bytes;
     int64_t left = multipart->size_bytes - first;
     multipart->parts[position].state = PART_IN_FLIGHT;
+    multipart->parts[position].renewals = multipart->renewals;
     multipart->in_flight++;
     upload_copy_part(multipart->upload, (unsigned)position + 1, &source, first,
                      left < multipart->part_size_bytes ? left : multipart->part_size_bytes, multipart_part_copied,
@@ -164,6 +171,7 @@ void multipart_renew(struct multipart *multipart, const struct credentials *cred
 {
     credentials_free(multipart->credentials);
     multipart->credentials = credentials_copy(credentials);
+    multipart->renewals++;
     upload_renew(multipart->upload, credentials);
     multipart->awaits_credentials = false;
     if (multipart->is_open) {

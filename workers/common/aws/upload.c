@@ -40,6 +40,7 @@ struct orphan {
 struct uploads {
     struct aws_client *client;
     struct orphan *orphans;
+    struct upload *abandoned; /* whose ids are not known yet */
 };
 
 struct part {
@@ -61,7 +62,11 @@ struct upload {
     char *upload_id;
     struct part *parts;
     size_t part_count;
+    bool is_creating;
+    bool is_abandoned; /* freed while it was being created */
     bool is_completed;
+    struct upload *next_abandoned;
+    struct aws_result refused; /* of a completion that may have been carried out before */
     s3_done *done;
     void *context;
 };
@@ -165,6 +170,12 @@ void uploads_free(struct uploads *uploads, int64_t at_most_ms)
     if (uploads == NULL) {
         return;
     }
+    while (uploads->abandoned != NULL) {
+        struct upload *upload = uploads->abandoned;
+        uploads->abandoned = upload->next_abandoned;
+        upload->is_creating = false;
+        upload_free(upload);
+    }
     /* A turn of the client's loop would call back others, who are going just now: the last aborts get a loop alone. */
     struct loop *loop = loop_new(NULL);
     struct aws_client *client = aws_client_copy(uploads->client, loop);
@@ -201,12 +212,30 @@ static void upload_answer(struct upload *upload, struct s3_answer *answer)
     done(upload->context, answer);
 }
 
+/* The store may open it yet, and it can only be aborted by its id: the answer is waited for. */
+static void upload_abandon(struct upload *upload)
+{
+    upload->is_abandoned = true;
+    upload->next_abandoned = upload->uploads->abandoned;
+    upload->uploads->abandoned = upload;
+}
+
 static void upload_created(void *context, struct s3_answer *answer)
 {
     struct upload *upload = context;
     upload->call = NULL;
+    upload->is_creating = false;
     if (answer->result->err.action == ERROR_NONE) {
         upload->upload_id = text_copy(answer->upload_id);
+    }
+    if (upload->is_abandoned) {
+        struct upload **link = &upload->uploads->abandoned;
+        while (*link != upload) {
+            link = &(*link)->next_abandoned;
+        }
+        *link = upload->next_abandoned;
+        upload_free(upload);
+        return;
     }
     upload_answer(upload, answer);
 }
@@ -218,6 +247,7 @@ static void upload_listed(void *context, struct s3_answer *answer)
     for (size_t i = 0; i < answer->upload_count; i++) {
         uploads_abort(upload->uploads, &upload->target, answer->upload_ids[i]);
     }
+    upload->is_creating = true;
     upload->call = s3_create_upload(upload->uploads->client, &upload->target, &upload->write, upload_created, upload);
 }
 
@@ -290,6 +320,10 @@ void upload_free(struct upload *upload)
     if (upload == NULL) {
         return;
     }
+    if (upload->is_creating) {
+        upload_abandon(upload);
+        return;
+    }
     s3_cancel(upload->call);
     for (size_t i = 0; i < upload->part_count; i++) {
         s3_cancel(upload->parts[i].call);
@@ -352,7 +386,7 @@ void upload_copy_part(struct upload *upload, unsigned number, const struct s3_co
 
 /* --- completing --- */
 
-/* The repeated completion met no upload: was the first one carried out? */
+/* The repeated completion met no upload, or the object itself: was the first one carried out? */
 static void upload_headed(void *context, struct s3_answer *answer)
 {
     struct upload *upload = context;
@@ -364,6 +398,9 @@ static void upload_headed(void *context, struct s3_answer *answer)
                    answer->size_bytes == upload->size_bytes;
     if (is_ours) {
         upload->is_completed = true;
+    } else if (upload->refused.failure.kind == FAILURE_PRECONDITION) {
+        result = upload->refused;
+        ended.etag = NULL;
     } else {
         /* Aborted by somebody, or the answer is not to be had: the copy is made again. */
         result.failure = (struct failure){.kind = FAILURE_NO_UPLOAD, .is_uncertain = true};
@@ -380,8 +417,10 @@ static void upload_headed(void *context, struct s3_answer *answer)
 static void upload_completed(void *context, struct s3_answer *answer)
 {
     struct upload *upload = context;
+    const struct aws_result *result = answer->result;
     upload->call = NULL;
-    if (answer->result->failure.kind == FAILURE_NO_UPLOAD) {
+    if (result->failure.kind == FAILURE_NO_UPLOAD || result->failure.kind == FAILURE_PRECONDITION) {
+        upload->refused = *result;
         upload->call = s3_head_object(upload->uploads->client, &upload->target, NULL, upload_headed, upload);
         return;
     }
