@@ -132,6 +132,10 @@ static void error_element(void *context, const struct xml_element *element)
 
 bool failure_is_in_body(struct slice body)
 {
+    /* Nearly every answer is a good one, and parsing it once more just to know costs as much as signing. */
+    if (body.len == 0 || memmem(body.ptr, body.len, "Error", strlen("Error")) == NULL) {
+        return false;
+    }
     char name[64];
     struct buffer root;
     buffer_init(&root, sizeof(name));
