@@ -257,6 +257,7 @@ static void pairs_sort(struct sigv4 *sigv4, bool is_by_value_too)
 
 static void header_add(struct sigv4 *sigv4, const char *name, const char *value)
 {
+    static const char blanks[] = " \t\r\n";
     struct buffer *scratch = &sigv4->scratch;
     struct pair *pair = pair_add(sigv4);
     pair->name_offset = scratch->len;
@@ -265,17 +266,13 @@ static void header_add(struct sigv4 *sigv4, const char *name, const char *value)
     }
     pair->name_len = scratch->len - pair->name_offset;
     pair->value_offset = scratch->len;
-    bool is_blank_due = false;
-    for (const char *at = value; *at != '\0'; at++) {
-        if (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n') {
-            is_blank_due = scratch->len > pair->value_offset;
-            continue;
-        }
-        if (is_blank_due) {
+    for (const char *at = value + strspn(value, blanks); *at != '\0';) {
+        size_t word = strcspn(at, blanks);
+        if (scratch->len > pair->value_offset) {
             buffer_append_char(scratch, ' ');
-            is_blank_due = false;
         }
-        buffer_append_char(scratch, *at);
+        buffer_append(scratch, slice_from(at, word));
+        at += word + strspn(at + word, blanks);
     }
     pair->value_len = scratch->len - pair->value_offset;
 }
