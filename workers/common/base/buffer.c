@@ -65,6 +65,11 @@ void buffer_append_text(struct buffer *buffer, const char *text)
 
 void buffer_append_char(struct buffer *buffer, char character)
 {
+    if (buffer->len + 1 < buffer->capacity && buffer->len < buffer->maximum && !buffer->is_overflowed) {
+        buffer->ptr[buffer->len++] = character;
+        buffer->ptr[buffer->len] = '\0';
+        return;
+    }
     buffer_append(buffer, slice_from(&character, 1));
 }
 
