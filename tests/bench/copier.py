@@ -29,9 +29,8 @@ RUN_SECONDS = 300
 PARTITIONS = 12
 COPIES = len(OBJECTS)
 GIB = 1 << 30
-# What proved best here; the defaults are meant for answers of some 50 ms.
-LOCAL = ("copier.requests_at_once=32", "copier.copies_per_second=1000000")
-DISTANT = ("copier.requests_at_once=512", "copier.copies_per_second=1000000")
+# What proved best on the loopback.
+LOCAL = ("copier.requests_at_once=64", "copier.copies_per_second=1000000")
 
 
 def accounts_named(count):
@@ -190,7 +189,11 @@ def bench_peers(bench, store, key, accounts, ours):
             bench.say("a", f"{name} on {store.name}", "skipped: not installed (tests/support/install.sh peers)")
             continue
         some = accounts[:bench.size(PEER_ACCOUNTS[name], 1)]
-        seconds, cpu = run(store, key, some, f"{name}/")
+        try:
+            seconds, cpu = run(store, key, some, f"{name}/")
+        except peers.PeerFailed as failed:
+            bench.say("a", f"{name} on {store.name}", f"skipped: {failed}")
+            continue
         rate = len(some) * COPIES / seconds
         check_sample(store, some, f"{name}/")
         bench.say("a", f"{name} on {store.name}", f"{number(rate)} copies/s, {cpu / len(some) / COPIES * 1e6:,.0f} us CPU per copy "
@@ -241,21 +244,23 @@ def bench_b(bench):
 # --- c: a store far away ---
 
 DELAY_MS = 50
+FEW, MANY = 128, 512
 
 
 def bench_c(bench):
-    """Each answer takes 50 ms: what more copiers do for the time to the last account."""
+    """Each answer takes 50 ms: what more copiers do for the time to the last account, and what more requests at once do."""
     accounts = accounts_named(bench.size(5000))
-    times = {}
-    for copiers in (1, 2, 4):
+    first = None
+    for copiers, requests in ((1, FEW), (2, FEW), (4, FEW), (1, MANY)):
         with Stub(accounts, DELAY_MS) as store:
-            run = Run(bench, store, accounts, "run/", DISTANT, copiers)
+            settings = (f"copier.requests_at_once={requests}", "copier.copies_per_second=1000000")
+            run = Run(bench, store, accounts, "run/", settings, copiers)
             found = check_counts(store, accounts)
-            times[copiers] = run.seconds
-            bench.say("c", f"{DELAY_MS} ms, {number(len(accounts))} accounts, {copiers} copiers",
-                      f"{run}; {found['connections']} connections, {found['open_most']} at once, {found['assume_role']} AssumeRole",
-                      f"{run.seconds:.1f} s", f"{times[1]:.1f} s", f"{times[1] / run.seconds:.2f}",
-                      {1: "-", 2: "2.0", 4: "4.0, 30 s"}[copiers])
+        first = first or run.seconds
+        bench.say("c", f"{DELAY_MS} ms, {number(len(accounts))} accounts, {copiers} x {requests} requests",
+                  f"{run}; {found['connections']} connections, {found['assume_role']} AssumeRole",
+                  f"{run.seconds:.1f} s", f"{first:.1f} s", f"{first / run.seconds:.2f}",
+                  f"{copiers * requests / FEW:.1f}" + (", 30 s" if copiers == 4 else ""))
 
 
 # --- d: relay ---
