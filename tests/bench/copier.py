@@ -16,13 +16,14 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from tests.bench import peers
-from tests.bench.bench import number, print_table
+from tests.bench.bench import number, print_table, spread
 from tests.bench.targets import ARCHIVE, FILES, FRONTEND, OBJECTS, FilledS3sFs, FilledVersitygw, Stub, body_of, buckets_of
 from tests.bench.visible import Ends
 from tests.support import messages
 from tests.support.fleet import Fleet
 from tests.support.kafka import ROOT, Broker
 from tests.support.stores import MAIN, ROLE, s3_client
+from tests.support.trial import Trial
 
 REPLAY = str(ROOT / "build" / "release" / "bin" / "s3_replay")
 RUN_SECONDS = 300
@@ -107,16 +108,21 @@ def memory_mib(pid):
 class Run:
     """Jobs for all accounts, and what copiers made of them."""
 
-    def __init__(self, bench, store, accounts, prefix, settings, copiers=1, objects=COPIES, **more):
+    def __init__(self, bench, store, accounts, prefix, settings, copiers=1, are_copiers_first=False, objects=COPIES, **more):
         deployment = f"d-{bench.made:016x}"
         sets = [word for one in settings for word in ("--set", one)]
         with Fleet(bench.broker, store, bench.place(), partitions=PARTITIONS) as fleet:
-            store_jobs(fleet, (job_for(store, account, deployment, prefix, objects, **more) for account in accounts))
+            jobs = [job_for(store, account, deployment, prefix, objects, **more) for account in accounts]
             ends = Ends(bench.broker, fleet.prefix + "results", PARTITIONS)
+            if not are_copiers_first:
+                store_jobs(fleet, jobs)
             started = time.time()
-            roles = [fleet.start("copier", *sets, wait_ready=False) for _ in range(copiers)]
-            offset = time.time() - time.monotonic()
-            ended = offset + ends.watch(len(accounts), RUN_SECONDS, lambda: all(one.process.poll() is None for one in roles))[0]
+            roles = [fleet.start("copier", *sets, wait_ready=are_copiers_first) for _ in range(copiers)]
+            if are_copiers_first:
+                spread(Trial, roles, PARTITIONS)
+                started = time.time()
+                store_jobs(fleet, jobs)
+            ended = time.time() - time.monotonic() + self._watch(fleet, ends, roles, len(accounts))
             self.cpu = sum(cpu_seconds(one.pid) for one in roles)
             self.memory = max(memory_mib(one.pid) for one in roles)
             results = [value["data"] for _, value, _ in fleet.records("results")]
@@ -129,9 +135,19 @@ class Run:
         self.rate = self.copies / self.seconds
         self.cpu_us = self.cpu / self.copies * 1e6
 
+    @staticmethod
+    def _watch(fleet, ends, roles, count):
+        """When the last result became visible. The ends count markers of transactions, too: what is still missing shows
+        when it is counted."""
+        missing, seen = count, 0
+        while missing > 0:
+            ended_at = ends.watch(seen + missing, RUN_SECONDS, lambda: all(one.process.poll() is None for one in roles))[0]
+            seen, missing = ends.now() - ends.begin, count - len(fleet.records("results"))
+        return ended_at
+
     def __str__(self):
         return (f"{number(self.rate)} copies/s, last account after {self.seconds:.2f} s ({self.from_start:.1f} s from the "
-                f"process's start), {self.cpu_us:.0f} us CPU per copy, {self.memory:.0f} MiB at most")
+                f"start), {self.cpu_us:.0f} us CPU per copy, {self.memory:.0f} MiB at most")
 
 
 def replay(store, accounts, prefix, concurrency):
@@ -248,13 +264,14 @@ FEW, MANY = 128, 512
 
 
 def bench_c(bench):
-    """Each answer takes 50 ms: what more copiers do for the time to the last account, and what more requests at once do."""
+    """Each answer takes 50 ms: what more copiers do for the time to the last account, and what more requests at once do.
+    The copiers are there before the jobs, else it would be a benchmark of how a group forms."""
     accounts = accounts_named(bench.size(5000))
     first = None
     for copiers, requests in ((1, FEW), (2, FEW), (4, FEW), (1, MANY)):
         with Stub(accounts, DELAY_MS) as store:
             settings = (f"copier.requests_at_once={requests}", "copier.copies_per_second=1000000")
-            run = Run(bench, store, accounts, "run/", settings, copiers)
+            run = Run(bench, store, accounts, "run/", settings, copiers, are_copiers_first=True)
             found = check_counts(store, accounts)
         first = first or run.seconds
         bench.say("c", f"{DELAY_MS} ms, {number(len(accounts))} accounts, {copiers} x {requests} requests",
