@@ -45,6 +45,7 @@ class Store:
     judges = set()
     holds = {"tags"}
     lists_any_key = True
+    largest = 1 << 30  # object that it copies in a test's time
 
     def __init__(self, directory):
         self.directory = Path(directory)
@@ -140,6 +141,7 @@ class Store:
 class Moto(Store):
     name = "moto"
     judges = {"accounts"}
+    largest = 20 << 20
     holds = set()  # tags are kept per account: those of the source are not seen by the account that copies
 
     def start(self):
