@@ -59,7 +59,7 @@ static void lists_of_any_length_are_joined(void **state)
     AUTO(headers) struct headers some = {0};
     AUTO(headers) struct headers all = {0};
     for (int i = 0; i < 100; i++) {
-        char name[16];
+        char name[24];
         (void)snprintf(name, sizeof(name), "name-%d", i);
         headers_add(&some, name, name + 5);
         headers_add_all(&all, &some);
