@@ -53,9 +53,12 @@ $(BUILD)/bin/%_test: $(BUILD)/tests/unit/%_test.o $(call obj,$(SUPPORT)) $(BUILD
 	@mkdir -p $(@D); echo "  LD  $@"
 	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=clock_monotonic_ms,--wrap=clock_wall_ms $(WRAPPED) -o $@ $^ $(LDLIBS) -lcmocka
 
+# The fuzzers of answers are the server themselves.
+FUZZED_ANSWERS := s3_answer_fuzz listing_fuzz
+$(FUZZED_ANSWERS:%=$(BUILD)/bin/%-replay) $(FUZZED_ANSWERS:%=build/fuzz/bin/%): WRAPPED = -Wl,--wrap=http_start
 $(BUILD)/bin/%_fuzz-replay: $(BUILD)/tests/fuzz/%_fuzz.o $(BUILD)/tests/support/fuzz_replay.o $(BUILD)/libtagfleet.a
 	@mkdir -p $(@D); echo "  LD  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) $(WRAPPED) -o $@ $^ $(LDLIBS)
 
 # Tables of the tests leave out what does not matter, and hold literals where the product owns its texts.
 $(BUILD)/tests/%.o: CFLAGS += -Wno-missing-field-initializers -Wno-unused-parameter -Wno-cast-qual -Wno-write-strings
@@ -157,7 +160,7 @@ build/fuzz/%.o: %.c
 	$(Q)clang $(CPPFLAGS) -MMD -MP $(FUZZ_CFLAGS) -c -o $@ $<
 build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o $(call fuzzobj,$(LIBRARY))
 	@mkdir -p $(@D)
-	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+	$(Q)clang -fsanitize=fuzzer,address,undefined $(WRAPPED) -o $@ $^ $(LDLIBS)
 
 fuzz: $(FUZZERS:tests/fuzz/%.c=build/fuzz/bin/%) ## libFuzzer, FUZZ_SECONDS each
 	@for f in $^; do n=$$(basename $$f); mkdir -p build/fuzz/corpus/$$n; \

@@ -172,6 +172,32 @@ static void a_damaged_page_is_asked_for_again_and_counted_once(void **state)
     scripted_aws_stop(&aws);
 }
 
+static void a_page_with_sizes_that_are_none_or_that_follows_itself_is_a_damaged_one(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        PAGE_HEAD "<Contents><Key>a</Key><Size>-5</Size></Contents></ListBucketResult>",
+        PAGE_HEAD "<Contents><Key>a</Key><Size>1e3</Size></Contents></ListBucketResult>",
+        PAGE_HEAD "<Contents><Key>a</Key><Size></Size></Contents></ListBucketResult>",
+        PAGE_HEAD "<Contents><Key>a</Key><Size>9999999999999999999</Size></Contents></ListBucketResult>",
+        PAGE_HEAD
+        "<IsTruncated>true</IsTruncated><NextContinuationToken>next</NextContinuationToken></ListBucketResult>",
+    };
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        struct http_script_answer answers[1 + SCRIPTED_ATTEMPTS];
+        for (size_t k = 0; k <= SCRIPTED_ATTEMPTS; k++) {
+            answers[k] = (struct http_script_answer){.status = 200, .body = bodies[i]};
+        }
+        struct scripted_aws aws;
+        scripted_aws_start(&aws, answers, 1 + SCRIPTED_ATTEMPTS);
+        struct list_ending ending = list(&aws, 10);
+        assert_int_equal(ending.failure.kind, FAILURE_TRANSIENT);
+        assert_int_equal(ending.err.action, ERROR_RETRY);
+        assert_null(ending.listing);
+        scripted_aws_stop(&aws);
+    }
+}
+
 static void more_objects_than_allowed_are_refused(void **state)
 {
     (void)state;
@@ -213,6 +239,7 @@ int main(void)
         cmocka_unit_test(keys_of_a_store_that_does_not_encode_are_taken_as_they_are),
         cmocka_unit_test(an_empty_bucket_has_an_empty_listing),
         cmocka_unit_test(a_damaged_page_is_asked_for_again_and_counted_once),
+        cmocka_unit_test(a_page_with_sizes_that_are_none_or_that_follows_itself_is_a_damaged_one),
         cmocka_unit_test(more_objects_than_allowed_are_refused),
         cmocka_unit_test(a_bucket_of_somebody_else_is_told),
     };

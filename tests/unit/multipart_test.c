@@ -171,6 +171,19 @@ static void a_source_that_changes_is_never_half_copied(void **state)
     bench_stop(&bench);
 }
 
+static void no_more_parts_are_on_their_way_than_allowed(void **state)
+{
+    (void)state;
+    static const struct small_s3_fault faults[] = {{SMALL_S3_PART_COPY, 1, 99, {.is_silent = true}}};
+    struct bench bench;
+    bench_start(&bench, 8 * PART, faults, 1);
+    copy_start(&bench);
+    loop_until_requests(bench.aws.loop, bench.aws.script, 2 + bench.parts_at_once);
+    loop_for(bench.aws.loop, 20);
+    assert_int_equal(small_s3_count(&bench.store, SMALL_S3_PART_COPY), bench.parts_at_once);
+    bench_stop(&bench);
+}
+
 static void passing_trouble_costs_the_part_alone(void **state)
 {
     (void)state;
@@ -319,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_have_neither_gap_nor_overlap_whatever_the_size),
         cmocka_unit_test(a_source_that_changes_is_never_half_copied),
+        cmocka_unit_test(no_more_parts_are_on_their_way_than_allowed),
         cmocka_unit_test(passing_trouble_costs_the_part_alone),
         cmocka_unit_test(a_failure_in_any_state_ends_it_once_and_leaves_nothing),
         cmocka_unit_test(cancelled_in_any_state_it_calls_nobody_and_leaves_nothing),

@@ -503,10 +503,12 @@ static void copy_send(struct relay_copy *copy, struct piece *piece)
     copy->put = s3_put_object(copy->stream->relay->client, &copy->target, &body, &copy->write, copy_part_sent, sending);
 }
 
-/* A lagging copy gets one part at a time, so that it holds little of what others wait for. */
+/* A lagging copy gets one part at a time, so that it holds little of what others wait for; and before it is known to
+ * lag, half of the memory at most. */
 static bool copy_may_take(const struct relay_copy *copy)
 {
-    size_t maximum = copy_is_lagging(copy) ? 1 : SENDING_MAXIMUM;
+    size_t half = copy->stream->relay->settings.parts_maximum / 2;
+    size_t maximum = copy_is_lagging(copy) || half == 0 ? 1 : half < SENDING_MAXIMUM ? half : SENDING_MAXIMUM;
     return copy->is_ready && copy->sending_count < maximum;
 }
 

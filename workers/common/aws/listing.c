@@ -32,6 +32,7 @@ struct s3_list {
     unsigned attempts;
     bool is_region_fixed;
     bool is_truncated;
+    bool has_wrong_size;
     bool is_url_encoded; /* not every store does what encoding-type asks for, but all say so */
     struct s3_listing *listing;
     struct s3_object object; /* that is being read */
@@ -102,6 +103,16 @@ static void listing_add(struct s3_listing *listing, struct s3_object *object)
     *object = (struct s3_object){0};
 }
 
+static bool size_parse(struct slice text, int64_t *ret_size_bytes)
+{
+    enum { DIGITS_MAXIMUM = 18 };
+    if (text.len == 0 || text.len > DIGITS_MAXIMUM || strspn(text.ptr, "0123456789") != text.len) {
+        return false;
+    }
+    *ret_size_bytes = strtoll(text.ptr, NULL, 10);
+    return true;
+}
+
 static void list_element(void *context, const struct xml_element *element)
 {
     struct s3_list *list = context;
@@ -114,7 +125,7 @@ static void list_element(void *context, const struct xml_element *element)
         free(list->object.etag);
         list->object.etag = slice_copy(element->text);
     } else if (strcmp(path, "Contents/Size") == 0) {
-        list->object.size_bytes = strtoll(element->text.ptr, NULL, 10);
+        list->has_wrong_size = list->has_wrong_size || !size_parse(element->text, &list->object.size_bytes);
     } else if (strcmp(path, "Contents/LastModified") == 0) {
         (void)clock_parse(element->text.ptr, &list->object.modified_wall_ms);
     } else if (strcmp(path, "Contents") == 0 && list->object.key != NULL) {
@@ -153,6 +164,7 @@ static bool list_accept(void *context, const struct http_answer *answer, struct 
     AUTO(text) char *token = TAKE(list->token);
     list->listing = page;
     list->is_truncated = false;
+    list->has_wrong_size = false;
     list->is_url_encoded = false;
     object_clear(&list->object);
     bool is_read = xml_read(answer->body, list_element, list, err);
@@ -162,6 +174,9 @@ static bool list_accept(void *context, const struct http_answer *answer, struct 
                           error_set(err, ERROR_RETRY, "the answer is not a ListBucketResult"));
     is_read = is_read && (!list->is_truncated || list->token != NULL ||
                           error_set(err, ERROR_RETRY, "the page says that more follows, but not where"));
+    is_read = is_read && (!list->is_truncated || token == NULL || strcmp(list->token, token) != 0 ||
+                          error_set(err, ERROR_RETRY, "the page says that it follows itself"));
+    is_read = is_read && (!list->has_wrong_size || error_set(err, ERROR_RETRY, "an object's size is no number"));
     list->listing = all;
     if (!is_read) {
         free(list->token);
