@@ -174,7 +174,7 @@ static bool list_accept(void *context, const struct http_answer *answer, struct 
                           error_set(err, ERROR_RETRY, "the answer is not a ListBucketResult"));
     is_read = is_read && (!list->is_truncated || list->token != NULL ||
                           error_set(err, ERROR_RETRY, "the page says that more follows, but not where"));
-    is_read = is_read && (!list->is_truncated || token == NULL || strcmp(list->token, token) != 0 ||
+    is_read = is_read && (token == NULL || list->token == NULL || strcmp(list->token, token) != 0 ||
                           error_set(err, ERROR_RETRY, "the page says that it follows itself"));
     is_read = is_read && (!list->has_wrong_size || error_set(err, ERROR_RETRY, "an object's size is no number"));
     list->listing = all;

@@ -45,8 +45,8 @@ const struct option aws_options[] = {
      .type = OPTION_INTEGER,
      .initial = "100",
      .minimum = 1,
-     .maximum = 600,
-     .help = "calls to STS at most, of this process; AWS allows a whole account 600 per region"},
+     .maximum = 100000,
+     .help = "calls to STS a second at most, of this process; AWS allows a whole account 600 per region"},
     {0},
 };
 
