@@ -141,7 +141,11 @@ soak-fleet: all                         ## the whole fleet under fire; SECONDS=n
 bench: all $(BUILD)/bin/trial $(BUILD)/bin/bare_loop ## ratios to yardsticks of the same run; ONLY=a,b some of them, SCALE=0.1 smaller
 	@$(TOOLS)/venv/bin/python -m tests.bench.bench --only "$(ONLY)" --scale "$(or $(SCALE),1)"
 
-bench-check: all $(BUILD)/bin/trial $(BUILD)/bin/bare_loop
+bench-copier: all $(BUILD)/bin/s3_stub $(BUILD)/bin/s3_replay ## copies beside a bare client, rclone, mc and boto3; ONLY=b SCALE=0.1
+	@tests/support/install.sh peers
+	@$(TOOLS)/venv/bin/python -m tests.bench.copier --only "$(ONLY)" --scale "$(or $(SCALE),1)"
+
+bench-check: all $(addprefix $(BUILD)/bin/,trial bare_loop s3_stub s3_replay)
 	@$(PYTEST) -c tests/integration/pytest.ini tests/bench $(ARGS)
 
 memcheck:                               ## unit tests under valgrind
@@ -178,7 +182,7 @@ distclean:                              ## remove the build folder with the inst
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-.PHONY: all deps test-deps demo test tests-built unit replay check integration faults soak soak-fleet bench bench-check memcheck fuzz lint format clean distclean help
+.PHONY: all deps test-deps demo test tests-built unit replay check integration faults soak soak-fleet bench bench-copier bench-check memcheck fuzz lint format clean distclean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -1,7 +1,7 @@
 """The benchmarks still run and count right; at this size their times say nothing."""
 import pytest
 
-from tests.bench import bench
+from tests.bench import bench, copier
 from tests.support.kafka import Broker
 
 SCALE = 0.01
@@ -18,3 +18,11 @@ def test_a_benchmark_counts_right_and_prints_its_line(broker, tmp_path, capsys, 
     rows = bench.run(broker, tmp_path, [letter], SCALE)
     line, = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{letter}  ") and [row[0] for row in rows] == [letter]
+
+
+@pytest.mark.parametrize("letter", copier.BENCHES)
+def test_a_benchmark_of_the_copier_counts_right_and_prints_its_lines(broker, tmp_path, capsys, letter):
+    rows = copier.run(broker, tmp_path, [letter], SCALE)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines and len(rows) == len(lines)
+    assert all(line.startswith(f"{letter}  ") for line in lines)

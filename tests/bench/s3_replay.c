@@ -1,8 +1,12 @@
 /*
  * The yardstick of the copier's benchmarks: ready-signed CopyObject requests over libcurl, one thread, kept
- * connections, nothing else. Signing comes first and does not count. s3_replay URL CONCURRENCY < requests     one per
- * line: KEY-ID SECRET TARGET-BUCKET TARGET-KEY SOURCE-BUCKET/KEY Keys are taken as they stand in the line (no blanks,
- * nothing that needs encoding). Prints a line of JSON; an answer that is not 200 with an ETag ends the run.
+ * connections, nothing else. Signing comes first and does not count.
+ *
+ *     s3_replay URL CONCURRENCY < requests
+ *
+ * One request per line: KEY-ID SECRET TOKEN TARGET-BUCKET TARGET-KEY SOURCE-BUCKET/KEY. A token of - is none. Keys are
+ * taken as they stand (no blanks, nothing that needs encoding). Prints a line of JSON; an answer that is not 200 with
+ * an ETag ends the run.
  */
 #include "workers/common/aws/credentials.h"
 #include "workers/common/aws/sigv4.h"
@@ -50,23 +54,24 @@ static void add_header(struct copy *copy, const char *name, const char *value)
 
 static struct copy copy_sign(struct sigv4 *sigv4, const char *url, char *line)
 {
-    const char *words[5];
-    for (size_t i = 0; i < 5; i++) {
+    const char *words[6];
+    for (size_t i = 0; i < 6; i++) {
         words[i] = strsep(&line, " \n");
         if (words[i] == NULL) {
-            give_up("a line", "five words are needed");
+            give_up("a line", "six words are needed");
         }
     }
     char path[LINE_MAXIMUM];
     char whole[2 * LINE_MAXIMUM];
-    (void)snprintf(path, sizeof(path), "/%s/%s", words[2], words[3]);
+    (void)snprintf(path, sizeof(path), "/%s/%s", words[3], words[4]);
     (void)snprintf(whole, sizeof(whole), "%s%s", url, path);
     const struct sigv4_header headers[] = {
         {"host", strstr(url, "://") + 3},
         {"x-amz-content-sha256", SIGV4_EMPTY_PAYLOAD},
-        {"x-amz-copy-source", words[4]},
+        {"x-amz-copy-source", words[5]},
     };
-    struct credentials *credentials = credentials_new(words[0], words[1], NULL, 0, "replay");
+    const char *token = strcmp(words[2], "-") != 0 ? words[2] : NULL;
+    struct credentials *credentials = credentials_new(words[0], words[1], token, 0, "replay");
     struct sigv4_request request = {
         .form = SIGV4_HEADER,
         .method = "PUT",
@@ -86,6 +91,9 @@ static struct copy copy_sign(struct sigv4 *sigv4, const char *url, char *line)
         add_header(&copy, headers[i].name, headers[i].value);
     }
     add_header(&copy, "x-amz-date", signature.date);
+    if (token != NULL) {
+        add_header(&copy, "x-amz-security-token", token);
+    }
     add_header(&copy, "Authorization", signature.authorization.ptr);
     copy.headers = curl_slist_append(copy.headers, "Accept:");
     copy.headers = curl_slist_append(copy.headers, "Content-Type:");
@@ -195,7 +203,9 @@ static long replay(CURLM *multi, struct copies *copies, size_t concurrency)
                 transfer_start(multi, transfer, copies);
             }
         }
-        (void)curl_multi_poll(multi, NULL, 0, WAIT_MS, NULL);
+        if (copies->done < copies->count) {
+            (void)curl_multi_poll(multi, NULL, 0, WAIT_MS, NULL);
+        }
     }
     return connections;
 }

@@ -1,9 +1,11 @@
 /*
  * S3 and STS that do nothing, fast: what is left of a run against it is the client's own cost. Not a store: a copy is
  * answered when its source is in the table, and forgotten.
- *     s3_stub BUCKET [--delay-ms N] [KEY=BYTES ...]   the source bucket and its objects, in the order of their keys
- * The first line on the standard output is the port. SIGUSR1 prints the counts so far as a line of JSON, SIGTERM prints
- * them and ends.
+ *
+ *     s3_stub BUCKET [--delay-ms N] [KEY=BYTES ...]
+ *
+ * The source bucket, and its objects in the order of their keys. The first line on the standard output is the port.
+ * SIGUSR1 prints the counts so far as a line of JSON, SIGTERM prints them and ends.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,7 +30,8 @@ enum {
     ANSWER_MAXIMUM = 64 << 10,
     OBJECTS_MAXIMUM = 256,
     EVENTS_MAXIMUM = 256,
-    FILL = 64 << 10
+    FILL = 64 << 10,
+    BODY_AT_ONCE = 1 << 20,
 };
 
 enum kind {
@@ -320,6 +323,8 @@ struct answer {
     int status;
     long long fill;   /* bytes of the body behind the text */
     bool is_headless; /* HEAD: the length alone */
+    long long first;  /* of a range; with status 206 */
+    long long whole;
     struct text body;
 };
 
@@ -341,6 +346,8 @@ static void answer_object(struct answer *answer, const struct request *request, 
     answer->fill = object->bytes;
     if (request->range_first >= 0) {
         answer->status = 206;
+        answer->first = request->range_first;
+        answer->whole = object->bytes;
         answer->fill = request->range_last - request->range_first + 1;
     }
     answer->is_headless = kind == HEAD;
@@ -427,6 +434,10 @@ static void prepare_answer(struct connection *connection, const struct answer *a
         "HTTP/1.1 %d Stub\r\nx-amz-id-2: stub\r\nx-amz-request-id: STUB%012llu\r\nDate: %s\r\nETag: \"" ETAG "\"\r\n"
         "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: application/xml\r\nServer: stub\r\n",
         answer->status, ++number, date_now());
+    if (answer->status == 206) {
+        add(&whole, "Content-Range: bytes %lld-%lld/%lld\r\n", answer->first, answer->first + answer->fill - 1,
+            answer->whole);
+    }
     if (answer->status != 204) {
         add(&whole, "Content-Length: %lld\r\n", length);
     }
@@ -548,20 +559,36 @@ static bool connection_take(struct connection *connection)
     return connection_take(connection);
 }
 
-static void connection_read(struct connection *connection)
+/* What is left of a body never leaves the kernel. */
+static ssize_t receive(struct connection *connection)
 {
+    if (connection->body_left > 0) {
+        size_t wanted = connection->body_left < BODY_AT_ONCE ? (size_t)connection->body_left : BODY_AT_ONCE;
+        ssize_t dropped = recv(connection->fd, NULL, wanted, MSG_TRUNC);
+        connection->body_left -= dropped > 0 ? dropped : 0;
+        return dropped;
+    }
     ssize_t got =
         recv(connection->fd, connection->in + connection->in_len, sizeof(connection->in) - connection->in_len, 0);
+    connection->in_len += got > 0 ? (size_t)got : 0;
+    return got;
+}
+
+static void connection_read(struct connection *connection)
+{
+    ssize_t got = receive(connection);
     if (got < 0 && errno == EAGAIN) {
         return;
     }
-    if (got <= 0 || connection->in_len + (size_t)got == sizeof(connection->in)) {
+    if (got <= 0) {
         connection_close(connection);
         return;
     }
     stub.bytes_in += (unsigned long long)got;
-    connection->in_len += (size_t)got;
     if (!connection_take(connection)) {
+        if (connection->in_len == sizeof(connection->in)) {
+            connection_close(connection);
+        }
         return;
     }
     if (stub.delay_ns > 0) {

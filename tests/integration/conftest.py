@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.fleet import Fleet
 from tests.support.kafka import VERSIONS, Broker
-from tests.support.stores import STORES
+from tests.support.stores import STORES, S3sFs
 
 _accounts = itertools.count(222222222222)
 
@@ -53,6 +53,14 @@ def any_broker(request, servers):
 @pytest.fixture(scope="session", params=list(STORES))
 def store(request, servers):
     return servers(request.param, STORES[request.param])
+
+
+@pytest.fixture(scope="session", params=[*STORES, S3sFs.name])
+def copy_store(request, servers):
+    """Those that judge whole fleets, and one that only copies."""
+    if request.param == S3sFs.name and not S3sFs.program.exists():
+        pytest.skip("s3s-fs is not here: it needs Rust 1.92 or newer")
+    return servers(request.param, STORES.get(request.param, S3sFs))
 
 
 @pytest.fixture(scope="session")

@@ -303,3 +303,35 @@ def test_jobs_of_a_suspended_account_are_skipped(watched, versitygw):
     assert code == 0
     assert {line["account"]: line["outcome"] for line in lines[:-1]} == {account: "succeeded", suspended: "skipped"}
     assert versitygw.objects(f"frontend-{suspended}", suspended) == {}
+
+
+def test_a_broken_account_fails_fast_says_why_and_is_tried_again_after_a_pause(watched, versitygw):
+    broken = [True]
+    fleet, (account,), proxy = watched(
+        versitygw, lambda request: (403, ERROR.format("AccessDenied")) if broken[0] and request.is_copy else None,
+        settings_of_copier=["copier.breaker_failures=2", "copier.breaker_pause=6s"])
+    fleet.upload_build(f"breaker-{account}", FILES)
+    before, reasons = None, []
+    for n in range(3):
+        commit = "%040x" % (0xb4ea0 + n)
+        fleet.deploy(commit, f"breaker-{account}", before=before)
+        lines, code = fleet.wait(commit)
+        assert code == 1
+        before, reasons = commit, [*reasons, lines[0]["reason"]]
+    assert all("may not write bucket" in reason for reason in reasons[:2])
+    assert reasons[2].startswith(f"not tried: the last 2 jobs of account {account} failed, the last with: ") and reasons[1][:100] in reasons[2]
+    broken[0] = False
+    time.sleep(6.5)
+    commit = "%040x" % 0xb4eaf
+    fleet.deploy(commit, f"breaker-{account}", before=before)
+    assert fleet.wait(commit)[1] == 0
+
+
+def test_copies_of_one_build_keep_to_the_rate(watched, versitygw):
+    fleet, names, proxy = watched(versitygw, accounts=3, settings_of_copier=["copier.copies_per_second=10"])
+    lines, code = deploy(fleet, f"rate-{names[0]}", FILES)
+    assert code == 0, lines
+    began = sorted(one.began for one in proxy.copies())
+    assert len(began) == 3 * 6
+    # 18 copies at 10 a second, a tenth of a second's worth at once: never more than 12 in any second, whatever else was slow.
+    assert all(later - earlier > 0.9 for earlier, later in zip(began, began[12:]))

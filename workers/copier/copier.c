@@ -21,6 +21,12 @@ const struct option copier_options[] = {
      .minimum = 1,
      .maximum = 64,
      .help = "objects of one account that are copied at the same time"},
+    {.name = "copier.requests_at_once",
+     .type = OPTION_INTEGER,
+     .initial = "64",
+     .minimum = 1,
+     .maximum = 4096,
+     .help = "requests to S3 and STS under way at once, for all accounts together"},
     {.name = "copier.retry_for",
      .type = OPTION_DURATION,
      .initial = "10m",
@@ -146,6 +152,8 @@ static bool copier_start(struct engine *engine, const struct options *options, v
         .region = options_text(options, "aws.region"),
         .calls_per_second = options_integer(options, "aws.sts_calls_per_second"),
     };
+    http_set_transfers_maximum(loop_http(engine_loop(engine)),
+                               (size_t)options_integer(options, "copier.requests_at_once"));
     transfer_shared_fill(&shared->transfer, engine_loop(engine), options);
     shared->roles = roles_new(shared->transfer.client, &roles);
     shared->breaker = breaker_new((unsigned)options_integer(options, "copier.breaker_failures"),

@@ -4,18 +4,30 @@
 #include "workers/common/base/clock.h"
 #include "workers/common/base/index.h"
 
+#include <openssl/crypto.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     URL_MAXIMUM = 16 * 1024,
-    HEADERS_OF_OURS = 5,     /* at most: host, hash, date, token, authorization */
+    HEADERS_OF_OURS = 2, /* that are signed with the request's: host, hash */
+    LINES_MAXIMUM = 1024 * 1024,
     SKEW_MINIMUM_MS = 30000, /* smaller ones do not matter: services accept some minutes */
     ATTEMPT_MINIMUM_MS = 5,  /* one that has less time left is not begun */
     REDIRECTS_MAXIMUM = 3,
     STALE_MAXIMUM = 3,
     TURN_WAIT_MAXIMUM_MS = 60000, /* of a limiter, that the deadline is put off by */
+};
+
+/* Header lines, one behind the other in one text. */
+struct lines {
+    struct buffer text;
+    size_t *offsets;
+    const char **items;
+    size_t count;
+    size_t capacity;
 };
 
 struct aws_client {
@@ -26,6 +38,7 @@ struct aws_client {
     struct retry_rules retry;
     bool is_payload_signed_always;
     struct sigv4 *sigv4;
+    struct lines lines;   /* of the request that is being made; kept for the next one */
     struct index quotas;  /* quota key -> struct retry_quota */
     struct index skews;   /* regional host -> int64_t */
     struct index regions; /* bucket -> char * */
@@ -65,6 +78,7 @@ struct aws_client *aws_client_new(struct loop *loop, const struct aws_client_set
     struct aws_client *client = memory_zeroed(1, sizeof(*client));
     client->loop = loop;
     client->sigv4 = sigv4_new();
+    buffer_init(&client->lines.text, LINES_MAXIMUM);
     client->retry = retry_rules_standard();
     if (settings != NULL) {
         client->endpoints = settings->endpoints;
@@ -114,6 +128,10 @@ void aws_client_free(struct aws_client *client)
     index_clear(&client->skews, quota_free);
     index_clear(&client->regions, quota_free);
     sigv4_free(client->sigv4);
+    OPENSSL_cleanse(client->lines.text.ptr, client->lines.text.len);
+    buffer_done(&client->lines.text);
+    free(client->lines.offsets);
+    free(client->lines.items);
     free(client->s3_url);
     free(client->sts_url);
     free(client);
@@ -272,29 +290,46 @@ static void call_payload_hash(const struct aws_call *call, const char *url, char
     }
 }
 
-static size_t call_signature_lines(const struct aws_call *call, const struct sigv4_request *sigv4, char **lines)
+static void lines_add(struct lines *lines, const char *name, const char *joint, struct slice value)
 {
-    struct sigv4_signed signature;
-    size_t count = 0;
-    sigv4_sign(call->client->sigv4, sigv4, &signature);
-    lines[count++] = text_format("x-amz-date: %s", signature.date);
-    if (call->credentials->session_token != NULL) {
-        lines[count++] = text_format("x-amz-security-token: %s", call->credentials->session_token);
+    if (lines->count == lines->capacity) {
+        lines->capacity = lines->capacity > 0 ? 2 * lines->capacity : 32;
+        lines->offsets = memory_resized(lines->offsets, lines->capacity * sizeof(*lines->offsets));
+        lines->items = memory_resized(lines->items, lines->capacity * sizeof(*lines->items));
     }
-    lines[count++] = text_format("Authorization: %.*s", (int)signature.authorization.len, signature.authorization.ptr);
-    return count;
+    lines->offsets[lines->count++] = lines->text.len;
+    buffer_append_text(&lines->text, name);
+    buffer_append_text(&lines->text, joint);
+    buffer_append(&lines->text, value);
+    buffer_append_char(&lines->text, '\0');
 }
 
-/* Signs the request for this moment (if there is a key) and fills the header lines: as many as the request has, and
- * ours. */
-static size_t call_sign(struct aws_call *call, const char *url, const char *path, const char *region, char **lines)
+static void lines_finish(struct lines *lines)
+{
+    for (size_t i = 0; i < lines->count; i++) {
+        lines->items[i] = lines->text.ptr + lines->offsets[i];
+    }
+}
+
+static void call_add_signature(const struct aws_call *call, const struct sigv4_request *sigv4, struct lines *lines)
+{
+    struct sigv4_signed signature;
+    sigv4_sign(call->client->sigv4, sigv4, &signature);
+    lines_add(lines, "x-amz-date", ": ", slice_of(signature.date));
+    if (call->credentials->session_token != NULL) {
+        lines_add(lines, "x-amz-security-token", ": ", slice_of(call->credentials->session_token));
+    }
+    lines_add(lines, "Authorization", ": ", signature.authorization);
+}
+
+/* Signs the request for this moment (if there is a key) and fills the header lines. */
+static void call_sign(struct aws_call *call, const char *url, const char *path, const char *region, struct lines *lines)
 {
     const struct aws_request *request = &call->request;
     struct sigv4_header *signed_headers =
         memory_zeroed(request->header_count + HEADERS_OF_OURS, sizeof(*signed_headers));
     char hash[SIGV4_HASH_SIZE];
     size_t count = 0;
-    size_t line_count = 0;
     bool is_s3 = request->service == AWS_S3;
     AUTO(text) char *host = slice_copy(url_host(url));
     call_payload_hash(call, url, hash);
@@ -320,16 +355,17 @@ static size_t call_sign(struct aws_call *call, const char *url, const char *path
         .is_path_normalized = !is_s3,
         .credentials = call->credentials,
     };
+    buffer_clear(&lines->text);
+    lines->count = 0;
     for (size_t i = 1; i < count; i++) {
-        lines[line_count++] = signed_headers[i].value[0] != '\0'
-                                  ? text_format("%s: %s", signed_headers[i].name, signed_headers[i].value)
-                                  : text_format("%s;", signed_headers[i].name);
+        bool is_empty = signed_headers[i].value[0] == '\0';
+        lines_add(lines, signed_headers[i].name, is_empty ? ";" : ": ", slice_of(signed_headers[i].value));
     }
     if (call->credentials != NULL) {
-        line_count += call_signature_lines(call, &sigv4, lines + line_count);
+        call_add_signature(call, &sigv4, lines);
     }
+    lines_finish(lines);
     free(signed_headers);
-    return line_count;
 }
 
 static void call_answered(void *context, const struct http_answer *answer);
@@ -352,25 +388,21 @@ static void call_send_now(struct aws_call *call)
         call->followed_region = copy;
         call->region = copy;
     }
-    char **lines = memory_zeroed(call->request.header_count + HEADERS_OF_OURS, sizeof(*lines));
-    size_t line_count = call_sign(call, url.ptr, path.ptr, call->region, lines);
+    struct lines *lines = &call->client->lines;
+    call_sign(call, url.ptr, path.ptr, call->region, lines);
     int64_t left_ms = call->request.deadline_ms - clock_monotonic_ms();
     int64_t timeout_ms = call->request.attempt_timeout_ms < left_ms ? call->request.attempt_timeout_ms : left_ms;
     struct http_request request = {
         .method = call->request.method,
         .url = url.ptr,
-        .headers = (const char *const *)lines,
-        .header_count = line_count,
+        .headers = lines->items,
+        .header_count = lines->count,
         .body = call->request.body,
         .timeout_ms = timeout_ms > 0 ? timeout_ms : 1,
         .answer_maximum_bytes = call->request.answer_maximum_bytes,
     };
     call->sent++;
     call->transfer = http_start(loop_http(call->client->loop), &request, call_answered, call);
-    for (size_t i = 0; i < line_count; i++) {
-        free(lines[i]);
-    }
-    free(lines);
 }
 
 /* Who comes too late leaves the turn to the next, or a long queue would send nothing at all. */

@@ -4,6 +4,7 @@
 #include "workers/common/aws/xml.h"
 #include "workers/common/base/clock.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ enum {
     COPY_BYTES_PER_MS = 10000,    /* the slowest copy within the store that is waited for: 10 MB/s */
     TRANSFER_BYTES_PER_MS = 1000, /* the slowest transfer from or to us: 1 MB/s */
     PART_ATTEMPTS = 8,            /* giving up one part costs all the others */
+    HEADERS_MAXIMUM = 20,         /* of one call, beside the object's own */
 };
 
 /* What an answer must hold. */
@@ -345,30 +347,73 @@ static struct s3_call *call_new(struct aws_client *client, const struct operatio
 /* What differs from call to call. */
 struct sending {
     const char *query;
-    struct headers headers;
+    struct sigv4_header headers[HEADERS_MAXIMUM]; /* borrowed texts */
+    size_t header_count;
+    const struct headers *attributes; /* to be sent, too; NULL: none */
     struct s3_body body;
     int64_t timeout_ms;
-    size_t answer_maximum_bytes; /* 0: ANSWER_MAXIMUM */
-    unsigned attempts_maximum;   /* 0: the client's */
-    const char *source;          /* of a copy, for people: " from s3://a/b" */
+    size_t answer_maximum_bytes;         /* 0: ANSWER_MAXIMUM */
+    unsigned attempts_maximum;           /* 0: the client's */
+    const struct s3_copy_source *source; /* of a copy, for people */
 };
+
+static void sending_add(struct sending *sending, const char *name, const char *value)
+{
+    if (value != NULL) {
+        assert(sending->header_count < HEADERS_MAXIMUM);
+        sending->headers[sending->header_count++] = (struct sigv4_header){name, value};
+    }
+}
+
+/* The call's own headers and the object's. */
+static struct sigv4_header *sending_headers(const struct sending *sending, size_t *ret_count)
+{
+    size_t more = sending->attributes != NULL ? sending->attributes->count : 0;
+    struct sigv4_header *all = memory_zeroed(sending->header_count + more, sizeof(*all));
+    memcpy(all, sending->headers, sending->header_count * sizeof(*all));
+    if (more > 0) {
+        memcpy(all + sending->header_count, sending->attributes->items, more * sizeof(*all));
+    }
+    *ret_count = sending->header_count + more;
+    return all;
+}
+
+/* "CopyObject s3://bucket/key from s3://source/key", for people. */
+static void call_describe(const struct s3_call *call, const struct s3_subject *subject, const struct sending *sending,
+                          struct buffer *operation)
+{
+    const struct s3_copy_source *source = sending->source;
+    const char *const parts[] = {call->operation->name,
+                                 " s3://",
+                                 subject->bucket.name,
+                                 "/",
+                                 subject->key,
+                                 source != NULL ? " from s3://" : "",
+                                 source != NULL ? source->bucket.name : "",
+                                 source != NULL ? "/" : "",
+                                 source != NULL ? source->key : ""};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        buffer_append_text(operation, parts[i]);
+    }
+}
 
 static struct s3_call *call_send(struct s3_call *call, const struct s3_subject *subject, struct sending *sending)
 {
     AUTO(buffer) struct buffer path;
+    AUTO(buffer) struct buffer operation;
+    size_t header_count;
     buffer_init(&path, PATH_MAXIMUM);
+    buffer_init(&operation, PATH_MAXIMUM);
     buffer_append_char(&path, '/');
     uri_encode_path(&path, slice_of(subject->key));
-    AUTO(text)
-    char *operation = text_format("%s s3://%s/%s%s", call->operation->name, subject->bucket.name, subject->key,
-                                  sending->source != NULL ? sending->source : "");
-    headers_add(&sending->headers, "x-amz-expected-bucket-owner", subject->bucket.owner);
+    call_describe(call, subject, sending, &operation);
+    sending_add(sending, "x-amz-expected-bucket-owner", subject->bucket.owner);
     if (call->refused.action != ERROR_NONE) {
-        (void)error_prefix(&call->refused, "%.300s", operation);
+        (void)error_prefix(&call->refused, "%.300s", operation.ptr);
         call->timer = loop_after(aws_client_loop(call->client), 0, call_refused, call);
-        headers_clear(&sending->headers);
         return call;
     }
+    struct sigv4_header *headers = sending_headers(sending, &header_count);
     struct aws_request aws = {
         .service = AWS_S3,
         .region = subject->bucket.region,
@@ -377,8 +422,8 @@ static struct s3_call *call_send(struct s3_call *call, const struct s3_subject *
         .method = call->operation->method,
         .path = path.ptr,
         .query = sending->query,
-        .headers = sending->headers.items,
-        .header_count = sending->headers.count,
+        .headers = headers,
+        .header_count = header_count,
         .body = sending->body.bytes,
         .body_sha256 = sending->body.sha256,
         .credentials = subject->credentials,
@@ -387,48 +432,45 @@ static struct s3_call *call_send(struct s3_call *call, const struct s3_subject *
         .deadline_ms = subject->deadline_ms,
         .answer_maximum_bytes = sending->answer_maximum_bytes > 0 ? sending->answer_maximum_bytes : ANSWER_MAXIMUM,
         .is_content = call->length_bytes >= 0,
-        .operation = operation,
+        .operation = operation.ptr,
         .quota_key = subject->bucket.name,
         .accept = call_accept,
         .accept_context = call,
     };
     call->call = aws_call_start(call->client, &aws, call_done, call);
-    headers_clear(&sending->headers);
+    free(headers);
     return call;
 }
 
 static void sending_add_write(struct sending *sending, const struct s3_write *write)
 {
-    struct headers *headers = &sending->headers;
-    headers_add(headers, "x-amz-server-side-encryption", write->encryption);
-    headers_add(headers, "x-amz-server-side-encryption-aws-kms-key-id", write->kms_key);
-    headers_add(headers, "x-amz-server-side-encryption-bucket-key-enabled", write->is_bucket_key ? "true" : NULL);
-    headers_add(headers, "x-amz-storage-class", write->storage_class);
-    headers_add(headers, "x-amz-acl", write->acl);
-    headers_add(headers, "x-amz-tagging", write->tags);
-    if (write->attributes != NULL) {
-        headers_add_all(headers, write->attributes);
-    }
+    sending_add(sending, "x-amz-server-side-encryption", write->encryption);
+    sending_add(sending, "x-amz-server-side-encryption-aws-kms-key-id", write->kms_key);
+    sending_add(sending, "x-amz-server-side-encryption-bucket-key-enabled", write->is_bucket_key ? "true" : NULL);
+    sending_add(sending, "x-amz-storage-class", write->storage_class);
+    sending_add(sending, "x-amz-acl", write->acl);
+    sending_add(sending, "x-amz-tagging", write->tags);
+    sending->attributes = write->attributes;
 }
 
-static void sending_add_source(struct s3_call *call, struct sending *sending, const struct s3_copy_source *source)
+/* path: for the text of the header, which must last until the call is sent. */
+static void sending_add_source(struct s3_call *call, struct sending *sending, const struct s3_copy_source *source,
+                               struct buffer *path)
 {
-    AUTO(buffer) struct buffer path;
-    buffer_init(&path, PATH_MAXIMUM);
-    buffer_append_char(&path, '/');
-    uri_encode(&path, slice_of(source->bucket.name));
-    buffer_append_char(&path, '/');
-    uri_encode_path(&path, slice_of(source->key));
+    buffer_append_char(path, '/');
+    uri_encode(path, slice_of(source->bucket.name));
+    buffer_append_char(path, '/');
+    uri_encode_path(path, slice_of(source->key));
     if (source->version != NULL) {
-        buffer_append_text(&path, "?versionId=");
-        uri_encode(&path, slice_of(source->version));
+        buffer_append_text(path, "?versionId=");
+        uri_encode(path, slice_of(source->version));
     }
-    if (path.is_overflowed || path.len > SOURCE_MAXIMUM) {
+    if (path->is_overflowed || path->len > SOURCE_MAXIMUM) {
         (void)error_set(&call->refused, ERROR_REJECT, "the source's key is too long");
     }
-    headers_add(&sending->headers, "x-amz-copy-source", path.ptr);
-    headers_add(&sending->headers, "x-amz-copy-source-if-match", source->etag);
-    headers_add(&sending->headers, "x-amz-source-expected-bucket-owner", source->bucket.owner);
+    sending_add(sending, "x-amz-copy-source", path->ptr);
+    sending_add(sending, "x-amz-copy-source-if-match", source->etag);
+    sending_add(sending, "x-amz-source-expected-bucket-owner", source->bucket.owner);
 }
 
 static int64_t copy_timeout_ms(int64_t size_bytes)
@@ -446,18 +488,19 @@ struct s3_call *s3_copy_object(struct aws_client *client, const struct s3_subjec
                                void *context)
 {
     struct s3_call *call = call_new(client, &copy_object, done, context);
-    AUTO(text) char *from = text_format(" from s3://%s/%s", source->bucket.name, source->key);
-    struct sending sending = {.timeout_ms = copy_timeout_ms(source->size_bytes), .source = from};
+    struct sending sending = {.timeout_ms = copy_timeout_ms(source->size_bytes), .source = source};
     if (source->size_bytes > S3_COPY_MAXIMUM_BYTES) {
         (void)error_set(&call->refused, ERROR_REJECT, "%" PRId64 " bytes; one copy takes at most 5 GB",
                         source->size_bytes);
     }
-    sending_add_source(call, &sending, source);
+    AUTO(buffer) struct buffer path;
+    buffer_init(&path, PATH_MAXIMUM);
+    sending_add_source(call, &sending, source, &path);
     sending_add_write(&sending, write);
-    headers_add(&sending.headers, "x-amz-metadata-directive", write->attributes != NULL ? "REPLACE" : NULL);
-    headers_add(&sending.headers, "x-amz-tagging-directive", write->tags != NULL ? "REPLACE" : NULL);
-    headers_add(&sending.headers, "x-amz-checksum-algorithm", write->checksum);
-    headers_add(&sending.headers, "if-none-match", write->is_new_only ? "*" : NULL);
+    sending_add(&sending, "x-amz-metadata-directive", write->attributes != NULL ? "REPLACE" : NULL);
+    sending_add(&sending, "x-amz-tagging-directive", write->tags != NULL ? "REPLACE" : NULL);
+    sending_add(&sending, "x-amz-checksum-algorithm", write->checksum);
+    sending_add(&sending, "if-none-match", write->is_new_only ? "*" : NULL);
     return call_send(call, target, &sending);
 }
 
@@ -471,7 +514,7 @@ struct s3_call *s3_head_object(struct aws_client *client, const struct s3_subjec
         uri_add_parameter(&query, "versionId", version);
     }
     struct sending sending = {.query = query.ptr, .timeout_ms = SMALL_TIMEOUT_MS};
-    headers_add(&sending.headers, "x-amz-checksum-mode", "ENABLED");
+    sending_add(&sending, "x-amz-checksum-mode", "ENABLED");
     return call_send(call, subject, &sending);
 }
 
@@ -487,11 +530,11 @@ struct s3_call *s3_get_object(struct aws_client *client, const struct s3_subject
     };
     call->length_bytes = length_bytes;
     call->expected_etag = text_copy_or_null(etag);
-    headers_add(&sending.headers, "if-match", etag);
+    sending_add(&sending, "if-match", etag);
+    int64_t last_byte = first_byte + length_bytes - 1;
+    AUTO(text) char *range = text_format("bytes=%" PRId64 "-%" PRId64, first_byte, last_byte);
     if (first_byte >= 0) {
-        int64_t last_byte = first_byte + length_bytes - 1;
-        AUTO(text) char *range = text_format("bytes=%" PRId64 "-%" PRId64, first_byte, last_byte);
-        headers_add(&sending.headers, "range", range);
+        sending_add(&sending, "range", range);
         call->range = text_format("bytes %" PRId64 "-%" PRId64 "/", first_byte, last_byte);
     }
     return call_send(call, subject, &sending);
@@ -503,8 +546,8 @@ struct s3_call *s3_put_object(struct aws_client *client, const struct s3_subject
     struct s3_call *call = call_new(client, &put_object, done, context);
     struct sending sending = {.body = *body, .timeout_ms = transfer_timeout_ms((int64_t)body->bytes.len)};
     sending_add_write(&sending, write);
-    headers_add(&sending.headers, "content-md5", body->md5);
-    headers_add(&sending.headers, "if-none-match", write->is_new_only ? "*" : NULL);
+    sending_add(&sending, "content-md5", body->md5);
+    sending_add(&sending, "if-none-match", write->is_new_only ? "*" : NULL);
     return call_send(call, subject, &sending);
 }
 
@@ -545,7 +588,7 @@ struct s3_call *s3_upload_part(struct aws_client *client, const struct s3_subjec
         .timeout_ms = transfer_timeout_ms((int64_t)body->bytes.len),
         .attempts_maximum = PART_ATTEMPTS,
     };
-    headers_add(&sending.headers, "content-md5", body->md5);
+    sending_add(&sending, "content-md5", body->md5);
     return call_send(call, subject, &sending);
 }
 
@@ -554,7 +597,6 @@ struct s3_call *s3_upload_part_copy(struct aws_client *client, const struct s3_s
                                     int64_t length_bytes, s3_done *done, void *context)
 {
     struct s3_call *call = call_new(client, &upload_part_copy, done, context);
-    AUTO(text) char *from = text_format(" from s3://%s/%s", source->bucket.name, source->key);
     AUTO(text) char *range = text_format("bytes=%" PRId64 "-%" PRId64, first_byte, first_byte + length_bytes - 1);
     AUTO(buffer) struct buffer query;
     buffer_init(&query, PATH_MAXIMUM);
@@ -563,10 +605,12 @@ struct s3_call *s3_upload_part_copy(struct aws_client *client, const struct s3_s
         .query = query.ptr,
         .timeout_ms = copy_timeout_ms(length_bytes),
         .attempts_maximum = PART_ATTEMPTS,
-        .source = from,
+        .source = source,
     };
-    sending_add_source(call, &sending, source);
-    headers_add(&sending.headers, "x-amz-copy-source-range", range);
+    AUTO(buffer) struct buffer path;
+    buffer_init(&path, PATH_MAXIMUM);
+    sending_add_source(call, &sending, source, &path);
+    sending_add(&sending, "x-amz-copy-source-range", range);
     return call_send(call, subject, &sending);
 }
 
@@ -612,8 +656,8 @@ struct s3_call *s3_complete_upload(struct aws_client *client, const struct s3_su
         .timeout_ms = UNKNOWN_SIZE_TIMEOUT_MS,
         .attempts_maximum = PART_ATTEMPTS,
     };
-    headers_add(&sending.headers, "content-type", "application/xml");
-    headers_add(&sending.headers, "if-none-match", write->is_new_only ? "*" : NULL);
+    sending_add(&sending, "content-type", "application/xml");
+    sending_add(&sending, "if-none-match", write->is_new_only ? "*" : NULL);
     return call_send(call, subject, &sending);
 }
 

@@ -271,14 +271,13 @@ static void header_add(struct sigv4 *sigv4, const char *name, const char *value)
     }
     pair->name_len = scratch->len - pair->name_offset;
     pair->value_offset = scratch->len;
-    /* Without the blanks around it, and runs of blanks as one. */
-    for (const char *at = value + strspn(value, blanks); *at != '\0'; at += strspn(at, blanks)) {
-        size_t length = strcspn(at, blanks);
+    for (const char *at = value + strspn(value, blanks); *at != '\0';) {
+        size_t word = strcspn(at, blanks);
         if (scratch->len > pair->value_offset) {
             buffer_append_char(scratch, ' ');
         }
-        buffer_append(scratch, slice_from(at, length));
-        at += length;
+        buffer_append(scratch, slice_from(at, word));
+        at += word + strspn(at + word, blanks);
     }
     pair->value_len = scratch->len - pair->value_offset;
 }

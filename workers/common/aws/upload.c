@@ -35,6 +35,8 @@ struct orphan {
     struct s3_call *call;
     struct loop_timer *timer;
     unsigned attempts;
+    bool is_region_fixed;
+    bool needs_repeat; /* a part that is on its way may arrive after the first abort (S3 API, AbortMultipartUpload) */
 };
 
 struct uploads {
@@ -104,6 +106,11 @@ static void orphan_aborted(void *context, struct s3_answer *answer)
     orphan->call = NULL;
     bool is_gone = result->err.action == ERROR_NONE || result->failure.kind == FAILURE_NO_UPLOAD ||
                    result->failure.kind == FAILURE_NO_BUCKET;
+    if (result->err.action == ERROR_NONE && orphan->needs_repeat) {
+        orphan->needs_repeat = false;
+        orphan->timer = loop_after(aws_client_loop(orphan->uploads->client), ABORT_PAUSE_MS, orphan_abort, orphan);
+        return;
+    }
     if (!is_gone && result->err.action == ERROR_RETRY && ++orphan->attempts < ABORT_ATTEMPTS) {
         orphan->timer = loop_after(aws_client_loop(orphan->uploads->client), ABORT_PAUSE_MS, orphan_abort, orphan);
         return;
@@ -127,7 +134,7 @@ static struct s3_call *orphan_send(struct orphan *orphan, struct aws_client *cli
         .key = orphan->key,
         .credentials = orphan->credentials,
         .deadline_ms = clock_monotonic_ms() + ABORT_TIMEOUT_MS,
-        .is_region_fixed = true,
+        .is_region_fixed = orphan->is_region_fixed,
     };
     return s3_abort_upload(client, &subject, orphan->upload_id, done, orphan);
 }
@@ -139,7 +146,8 @@ static void orphan_abort(void *context)
     orphan->call = orphan_send(orphan, orphan->uploads->client, orphan_aborted);
 }
 
-static void uploads_abort(struct uploads *uploads, const struct s3_subject *target, const char *upload_id)
+static void uploads_abort(struct uploads *uploads, const struct s3_subject *target, const char *upload_id,
+                          bool has_parts_in_flight)
 {
     struct orphan *orphan = memory_zeroed(1, sizeof(*orphan));
     orphan->uploads = uploads;
@@ -154,6 +162,8 @@ static void uploads_abort(struct uploads *uploads, const struct s3_subject *targ
     orphan->owner = text_copy_or_null(target->bucket.owner);
     orphan->key = text_copy(target->key);
     orphan->upload_id = text_copy(upload_id);
+    orphan->is_region_fixed = target->is_region_fixed;
+    orphan->needs_repeat = has_parts_in_flight;
     orphan->credentials = credentials_copy(target->credentials);
     orphan_abort(orphan);
 }
@@ -187,6 +197,7 @@ void uploads_free(struct uploads *uploads, int64_t at_most_ms)
         s3_cancel(orphan->call);
         loop_timer_cancel(aws_client_loop(uploads->client), orphan->timer);
         orphan->uploads = &last;
+        orphan->needs_repeat = false;
         orphan_abort(orphan);
     }
     int64_t end_ms = clock_monotonic_ms() + at_most_ms;
@@ -245,7 +256,7 @@ static void upload_listed(void *context, struct s3_answer *answer)
     struct upload *upload = context;
     /* A role that may not list, or a store that cannot: then a dead process's upload stays, which nobody can see. */
     for (size_t i = 0; i < answer->upload_count; i++) {
-        uploads_abort(upload->uploads, &upload->target, answer->upload_ids[i]);
+        uploads_abort(upload->uploads, &upload->target, answer->upload_ids[i], false);
     }
     upload->is_creating = true;
     upload->call = s3_create_upload(upload->uploads->client, &upload->target, &upload->write, upload_created, upload);
@@ -324,13 +335,15 @@ void upload_free(struct upload *upload)
         upload_abandon(upload);
         return;
     }
+    bool has_parts_in_flight = false;
     s3_cancel(upload->call);
     for (size_t i = 0; i < upload->part_count; i++) {
+        has_parts_in_flight = has_parts_in_flight || upload->parts[i].call != NULL;
         s3_cancel(upload->parts[i].call);
         free(upload->parts[i].etag);
     }
     if (upload->upload_id != NULL && !upload->is_completed) {
-        uploads_abort(upload->uploads, &upload->target, upload->upload_id);
+        uploads_abort(upload->uploads, &upload->target, upload->upload_id, has_parts_in_flight);
     }
     owned_free(upload->target.bucket.name);
     owned_free(upload->target.bucket.region);

@@ -39,7 +39,7 @@ static bool buffer_reserve(struct buffer *buffer, size_t extra)
     if (needed <= buffer->capacity) {
         return true;
     }
-    size_t capacity = buffer->capacity > 0 ? buffer->capacity : 64;
+    size_t capacity = buffer->capacity > 0 ? buffer->capacity : 256;
     while (capacity < needed) {
         capacity *= 2;
     }
@@ -65,10 +65,12 @@ void buffer_append_text(struct buffer *buffer, const char *text)
 
 void buffer_append_char(struct buffer *buffer, char character)
 {
-    if (buffer_reserve(buffer, 1)) {
+    if (buffer->len + 1 < buffer->capacity && buffer->len < buffer->maximum && !buffer->is_overflowed) {
         buffer->ptr[buffer->len++] = character;
         buffer->ptr[buffer->len] = '\0';
+        return;
     }
+    buffer_append(buffer, slice_from(&character, 1));
 }
 
 void buffer_append_format(struct buffer *buffer, const char *format, ...)

@@ -37,10 +37,11 @@ struct http_transfer {
     struct http_transfer *previous;
     struct http_transfer *next;
 
-    char *method;
-    char *url;
-    struct curl_slist *headers; /* one block: nodes, then texts */
-    size_t headers_size_bytes;
+    char *texts; /* method, URL and header lines */
+    size_t texts_size;
+    const char *method;
+    const char *url;
+    struct curl_slist *headers; /* an array, linked: libcurl only reads it */
     struct slice body;
     int64_t timeout_ms;
     bool is_direct;
@@ -123,12 +124,11 @@ static void transfer_unlink(struct http_transfer *transfer)
 
 static void transfer_free(struct http_transfer *transfer)
 {
-    explicit_bzero(transfer->headers, transfer->headers_size_bytes);
+    explicit_bzero(transfer->texts, transfer->texts_size); /* a session's token is among them */
     free(transfer->headers);
+    free(transfer->texts);
     buffer_done(&transfer->answer_body);
     buffer_done(&transfer->answer_headers);
-    free(transfer->method);
-    free(transfer->url);
     free(transfer);
 }
 
@@ -168,6 +168,17 @@ struct http *http_new(const struct http_settings *settings)
     return http;
 }
 
+/* Options that refuse their value would mean that libcurl is not the one we were built with. */
+#define EASY_SET(easy, option, value)                                                                                  \
+    do {                                                                                                               \
+        CURLcode code_ = curl_easy_setopt(easy, option, value);                                                        \
+        if (code_ == CURLE_OUT_OF_MEMORY) {                                                                            \
+            error_out_of_memory();                                                                                     \
+        }                                                                                                              \
+        assert(code_ == CURLE_OK);                                                                                     \
+        (void)code_;                                                                                                   \
+    } while (0)
+
 /* Takes the easy handle away from a transfer and keeps it for the next one, unless it cannot be trusted any more. */
 static void transfer_release_easy(struct http_transfer *transfer, bool is_poisoned)
 {
@@ -176,6 +187,7 @@ static void transfer_release_easy(struct http_transfer *transfer, bool is_poison
     if (is_poisoned || http->idle_count == http->transfers_maximum) {
         curl_easy_cleanup(transfer->easy);
     } else {
+        EASY_SET(transfer->easy, CURLOPT_ERRORBUFFER, NULL);
         http->idle[http->idle_count++] = transfer->easy;
     }
     transfer->easy = NULL;
@@ -232,17 +244,6 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
     buffer_append(&transfer->answer_headers, line);
     return transfer->answer_headers.is_overflowed ? 0 : line.len;
 }
-
-/* Options that refuse their value would mean that libcurl is not the one we were built with. */
-#define EASY_SET(easy, option, value)                                                                                  \
-    do {                                                                                                               \
-        CURLcode code_ = curl_easy_setopt(easy, option, value);                                                        \
-        if (code_ == CURLE_OUT_OF_MEMORY) {                                                                            \
-            error_out_of_memory();                                                                                     \
-        }                                                                                                              \
-        assert(code_ == CURLE_OK);                                                                                     \
-        (void)code_;                                                                                                   \
-    } while (0)
 
 static int on_before_request(void *context, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
@@ -343,29 +344,39 @@ static void queue_advance(struct http *http)
     }
 }
 
-/* The lines as libcurl wants them, in one block instead of two for each. The last ones take away what libcurl would add
- * by itself; an Expect would cost up to a second where the server ignores it. */
-static void transfer_set_headers(struct http_transfer *transfer, const struct http_request *request)
+static char *keep(char **at, const char *text)
 {
-    static const char *const without[] = {"Expect:", "Accept:", "Content-Type:"};
-    size_t count = request->header_count + sizeof(without) / sizeof(without[0]);
-    size_t text_bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        const char *line = i < request->header_count ? request->headers[i] : without[i - request->header_count];
-        bool is_type = strncasecmp(line, "content-type:", 13) == 0;
-        /* A type of the request's own stands. */
-        count -= is_type && i < request->header_count && count > request->header_count + 2;
-        text_bytes += strlen(line) + 1;
+    size_t size = strlen(text) + 1;
+    char *kept = memcpy(*at, text, size);
+    *at += size;
+    return kept;
+}
+
+/* Copies the request's texts into one block. What libcurl would add by itself is taken out by headers without a value;
+ * an Expect would cost up to a second where the server ignores it. */
+static void transfer_keep(struct http_transfer *transfer, const struct http_request *request)
+{
+    static const char *const unwanted[] = {"Expect:", "Accept:", "Content-Type:"};
+    size_t size = strlen(request->method) + strlen(request->url) + 2;
+    size_t unwanted_count = sizeof(unwanted) / sizeof(unwanted[0]);
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (strncasecmp(request->headers[i], "content-type:", 13) == 0) {
+            unwanted_count = 2;
+        }
+        size += strlen(request->headers[i]) + 1;
     }
-    transfer->headers_size_bytes = count * sizeof(struct curl_slist) + text_bytes;
-    transfer->headers = memory_zeroed(1, transfer->headers_size_bytes);
-    char *text = (char *)(transfer->headers + count);
+    size_t count = request->header_count + unwanted_count;
+    transfer->texts_size = size;
+    transfer->texts = memory_zeroed(size, 1);
+    transfer->headers = memory_zeroed(count, sizeof(*transfer->headers));
+    char *at = transfer->texts;
+    transfer->method = keep(&at, request->method);
+    transfer->url = keep(&at, request->url);
     for (size_t i = 0; i < count; i++) {
-        const char *line = i < request->header_count ? request->headers[i] : without[i - request->header_count];
-        size_t size = strlen(line) + 1;
-        transfer->headers[i] = (struct curl_slist){text, i + 1 < count ? &transfer->headers[i + 1] : NULL};
-        memcpy(text, line, size);
-        text += size;
+        struct curl_slist *header = &transfer->headers[i];
+        header->data = i < request->header_count ? keep(&at, request->headers[i])
+                                                 : (char *)(uintptr_t)unwanted[i - request->header_count];
+        header->next = i + 1 < count ? header + 1 : NULL;
     }
 }
 
@@ -375,8 +386,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     assert(request->timeout_ms > 0);
     struct http_transfer *transfer = memory_zeroed(1, sizeof(*transfer));
     transfer->http = http;
-    transfer->method = text_copy(request->method);
-    transfer->url = text_copy(request->url);
+    transfer_keep(transfer, request);
     transfer->body = request->body;
     transfer->is_direct = request->is_direct;
     transfer->timeout_ms = request->timeout_ms < LONG_MAX / 2 ? request->timeout_ms : LONG_MAX / 2;
@@ -385,7 +395,6 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     buffer_init(&transfer->answer_body, request->answer_maximum_bytes);
     buffer_init(&transfer->answer_headers, HEADERS_MAXIMUM_BYTES);
 
-    transfer_set_headers(transfer, request);
     transfer_link(transfer, TRANSFER_QUEUED);
     queue_advance(http);
     return transfer;
@@ -551,6 +560,17 @@ struct slice http_answer_header(const struct http_answer *answer, const char *na
         at = line_end + 1;
     }
     return slice_from(NULL, 0);
+}
+
+void http_set_transfers_maximum(struct http *http, size_t maximum)
+{
+    assert(maximum > 0 && http->active.count == 0);
+    while (http->idle_count > maximum) {
+        curl_easy_cleanup(http->idle[--http->idle_count]);
+    }
+    http->transfers_maximum = maximum;
+    http->idle = memory_resized(http->idle, maximum * sizeof(CURL *));
+    (void)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)(maximum + CONNECTIONS_SPARE));
 }
 
 void http_set_gate(struct http *http, bool (*may_send)(void *context), void *context)

@@ -84,6 +84,9 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
  * is fine. */
 void http_cancel(struct http *http, struct http_transfer *transfer);
 
+/* For whoever knows better than the maker of the loop; before the first request. */
+void http_set_transfers_maximum(struct http *http, size_t maximum);
+
 /* may_send is asked before the first byte of each request, whether its connection is new or kept. While it says no,
  * requests end with ERROR_RETRY instead of being sent: for a process that may have been replaced while it was stopped,
  * perhaps in the middle of sending others. Without a gate everything is sent. */
