@@ -156,6 +156,23 @@ static void object_decode_key(struct s3_object *object)
     object->key = slice_copy(buffer_slice(&key));
 }
 
+/* token is the one that the page was asked with; NULL: it is the first. */
+static bool page_is_sound(const struct s3_list *list, struct slice document, const char *token, struct error *err)
+{
+    AUTO(buffer) struct buffer root;
+    buffer_init(&root, 256);
+    if (!xml_root(document, &root) || strcmp(root.ptr, "ListBucketResult") != 0) {
+        return error_set(err, ERROR_RETRY, "the answer is not a ListBucketResult");
+    }
+    if (list->is_truncated && list->token == NULL) {
+        return error_set(err, ERROR_RETRY, "the page says that more follows, but not where");
+    }
+    if (list->is_truncated && token != NULL && strcmp(list->token, token) == 0) {
+        return error_set(err, ERROR_RETRY, "the page says that it follows itself");
+    }
+    return !list->has_wrong_size || error_set(err, ERROR_RETRY, "an object's size is no number");
+}
+
 static bool list_accept(void *context, const struct http_answer *answer, struct error *err)
 {
     struct s3_list *list = context;
@@ -168,15 +185,7 @@ static bool list_accept(void *context, const struct http_answer *answer, struct 
     list->is_url_encoded = false;
     object_clear(&list->object);
     bool is_read = xml_read(answer->body, list_element, list, err);
-    AUTO(buffer) struct buffer root;
-    buffer_init(&root, 256);
-    is_read = is_read && ((xml_root(answer->body, &root) && strcmp(root.ptr, "ListBucketResult") == 0) ||
-                          error_set(err, ERROR_RETRY, "the answer is not a ListBucketResult"));
-    is_read = is_read && (!list->is_truncated || list->token != NULL ||
-                          error_set(err, ERROR_RETRY, "the page says that more follows, but not where"));
-    is_read = is_read && (token == NULL || list->token == NULL || strcmp(list->token, token) != 0 ||
-                          error_set(err, ERROR_RETRY, "the page says that it follows itself"));
-    is_read = is_read && (!list->has_wrong_size || error_set(err, ERROR_RETRY, "an object's size is no number"));
+    is_read = is_read && page_is_sound(list, answer->body, token, err);
     list->listing = all;
     if (!is_read) {
         free(list->token);
