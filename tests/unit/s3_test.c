@@ -324,6 +324,27 @@ static void a_head_tells_what_the_headers_say(void **state)
     scripted_aws_stop(&aws);
 }
 
+static void a_store_that_does_not_know_checksums_is_asked_without_from_then_on(void **state)
+{
+    (void)state;
+    static const struct http_script_answer answers[] = {
+        {.status = 501},
+        {.status = 200, .headers = "ETag: \"e\"\r\nContent-Length: 0\r\n"},
+        {.status = 501},
+    };
+    struct scripted_aws aws;
+    scripted_aws_start(&aws, answers, 3);
+    struct head_ending ending = head(&aws, NULL);
+    assert_int_equal(ending.err.action, ERROR_RETRY);
+    expect_header(&aws, 0, "x-amz-checksum-mode", "ENABLED");
+    ending = head(&aws, NULL);
+    assert_int_equal(ending.err.action, ERROR_NONE);
+    expect_header(&aws, 1, "x-amz-checksum-mode", NULL);
+    ending = head(&aws, NULL);
+    assert_int_equal(ending.err.action, ERROR_REJECT);
+    scripted_aws_stop(&aws);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_key_too_long_to_be_sent_is_refused_and_not_cut),
         cmocka_unit_test(a_cancelled_copy_is_not_called_back),
         cmocka_unit_test(a_head_tells_what_the_headers_say),
+        cmocka_unit_test(a_store_that_does_not_know_checksums_is_asked_without_from_then_on),
     };
     return cmocka_run_group_tests_name("s3", tests, NULL, NULL);
 }

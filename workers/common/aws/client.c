@@ -37,6 +37,7 @@ struct aws_client {
     char *sts_url;
     struct retry_rules retry;
     bool is_payload_signed_always;
+    bool forgoes_checksums;
     struct sigv4 *sigv4;
     struct lines lines;   /* of the request that is being made; kept for the next one */
     struct index quotas;  /* quota key -> struct retry_quota */
@@ -146,6 +147,16 @@ bool aws_client_is_custom(const struct aws_client *client, enum aws_service serv
 {
     const char *url = service == AWS_S3 ? client->s3_url : client->sts_url;
     return url != NULL && url[0] != '\0';
+}
+
+void aws_client_forgo_checksums(struct aws_client *client)
+{
+    client->forgoes_checksums = true;
+}
+
+bool aws_client_forgoes_checksums(const struct aws_client *client)
+{
+    return client->forgoes_checksums;
 }
 
 int64_t aws_client_clock_skew_ms(const struct aws_client *client, const char *host)

@@ -40,6 +40,10 @@ void aws_client_free(struct aws_client *client);
 struct loop *aws_client_loop(struct aws_client *client);
 bool aws_client_is_custom(const struct aws_client *client, enum aws_service service); /* has a custom endpoint */
 
+/* A store that does not know the headers about checksums has been met (501): they are not sent any more. */
+void aws_client_forgo_checksums(struct aws_client *client);
+bool aws_client_forgoes_checksums(const struct aws_client *client);
+
 /* Everything is copied by aws_call_start, but the body, which is borrowed until the callback or the cancel. */
 struct aws_request {
     enum aws_service service;

@@ -281,9 +281,23 @@ static void head_read(const struct http_answer *http, struct s3_answer *answer)
     attributes_read(http, &answer->attributes);
 }
 
-static void call_done(void *context, const struct aws_result *result)
+/* A store that refuses the question for checksums is asked without it from now on: the failure is worth another try. */
+static void call_forgo_checksums(const struct s3_call *call, struct aws_result *result)
+{
+    if (call->operation == &head_object && result->failure.status == 501 &&
+        !aws_client_forgoes_checksums(call->client)) {
+        aws_client_forgo_checksums(call->client);
+        result->failure.kind = FAILURE_TRANSIENT;
+        result->err.action = ERROR_RETRY;
+    }
+}
+
+static void call_done(void *context, const struct aws_result *ended)
 {
     struct s3_call *call = context;
+    struct aws_result changed = *ended;
+    const struct aws_result *result = &changed;
+    call_forgo_checksums(call, &changed);
     const struct http_answer *http = result->answer;
     struct s3_answer answer = {.result = result, .checksums = call->checksums};
     AUTO(text) char *etag = TAKE(call->etag);
@@ -514,7 +528,7 @@ struct s3_call *s3_head_object(struct aws_client *client, const struct s3_subjec
         uri_add_parameter(&query, "versionId", version);
     }
     struct sending sending = {.query = query.ptr, .timeout_ms = SMALL_TIMEOUT_MS};
-    sending_add(&sending, "x-amz-checksum-mode", "ENABLED");
+    sending_add(&sending, "x-amz-checksum-mode", aws_client_forgoes_checksums(client) ? NULL : "ENABLED");
     return call_send(call, subject, &sending);
 }
 
