@@ -1,5 +1,6 @@
 #include "tests/support/scripted_aws.h"
 
+#include "tests/support/unit.h"
 #include "workers/common/base/clock.h"
 
 static void client_start(struct scripted_aws *aws)
@@ -36,4 +37,18 @@ void scripted_aws_stop(struct scripted_aws *aws)
 int64_t scripted_deadline_ms(void)
 {
     return clock_monotonic_ms() + 30000;
+}
+
+void scripted_expect_header(struct scripted_aws *aws, size_t position, const char *name, const char *expected)
+{
+    AUTO(text) char *value = http_script_header(aws->script, position, name);
+    if (expected == NULL) {
+        assert_null(value);
+        return;
+    }
+    if (value == NULL) {
+        fail_msg("request %zu has no %s", position, name);
+        return;
+    }
+    assert_string_equal(value, expected);
 }

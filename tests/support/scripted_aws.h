@@ -23,3 +23,6 @@ void scripted_aws_stop(struct scripted_aws *aws);
 
 /* Far enough away for everything that is expected to happen. */
 int64_t scripted_deadline_ms(void);
+
+/* The request at a position has the header with this value; expected NULL: it has none of that name. */
+void scripted_expect_header(struct scripted_aws *aws, size_t position, const char *name, const char *expected);

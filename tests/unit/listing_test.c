@@ -6,20 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void expect_header(struct scripted_aws *aws, size_t position, const char *name, const char *expected)
-{
-    AUTO(text) char *value = http_script_header(aws->script, position, name);
-    if (expected == NULL) {
-        assert_null(value);
-        return;
-    }
-    if (value == NULL) {
-        fail_msg("request %zu has no %s", position, name);
-        return;
-    }
-    assert_string_equal(value, expected);
-}
-
 struct list_ending {
     bool is_done;
     struct error err;
@@ -105,7 +91,7 @@ static void a_listing_is_all_its_pages_with_their_keys_decoded(void **state)
     assert_string_equal(http_script_target(aws.script, 1), second);
     assert_string_equal(http_script_target(aws.script, 2), third);
     for (size_t i = 0; i < 3; i++) {
-        expect_header(&aws, i, "x-amz-expected-bucket-owner", "111111111111");
+        scripted_expect_header(&aws, i, "x-amz-expected-bucket-owner", "111111111111");
     }
     scripted_aws_stop(&aws);
 }

@@ -12,20 +12,6 @@
     "<CopyObjectResult><LastModified>2026-01-02T03:04:05.000Z</LastModified><ETag>&quot;e1&quot;</ETag>"               \
     "</CopyObjectResult>"
 
-static void expect_header(struct scripted_aws *aws, size_t position, const char *name, const char *expected)
-{
-    AUTO(text) char *value = http_script_header(aws->script, position, name);
-    if (expected == NULL) {
-        assert_null(value);
-        return;
-    }
-    if (value == NULL) {
-        fail_msg("request %zu has no %s", position, name);
-        return;
-    }
-    assert_string_equal(value, expected);
-}
-
 /* ---- CopyObject ---- */
 
 struct copy_ending {
@@ -104,11 +90,11 @@ static void a_copy_names_its_source_and_the_owners_of_both_sides(void **state)
     assert_string_equal(ending.source_version, "v1");
     assert_string_equal(http_script_method(aws.script, 0), "PUT");
     assert_string_equal(http_script_target(aws.script, 0), "/tenant/in/a%20b%26c%3F.bin");
-    expect_header(&aws, 0, "x-amz-copy-source", "/main/builds/a%20b%2Bc/%C3%A9.bin");
-    expect_header(&aws, 0, "x-amz-copy-source-if-match", "\"e0\"");
-    expect_header(&aws, 0, "x-amz-expected-bucket-owner", "222222222222");
-    expect_header(&aws, 0, "x-amz-source-expected-bucket-owner", "111111111111");
-    expect_header(&aws, 0, "Content-Length", "0");
+    scripted_expect_header(&aws, 0, "x-amz-copy-source", "/main/builds/a%20b%2Bc/%C3%A9.bin");
+    scripted_expect_header(&aws, 0, "x-amz-copy-source-if-match", "\"e0\"");
+    scripted_expect_header(&aws, 0, "x-amz-expected-bucket-owner", "222222222222");
+    scripted_expect_header(&aws, 0, "x-amz-source-expected-bucket-owner", "111111111111");
+    scripted_expect_header(&aws, 0, "Content-Length", "0");
     AUTO(text) char *authorization = http_script_header(aws.script, 0, "Authorization");
     assert_non_null(strstr(authorization, "/eu-west-1/s3/"));
     assert_non_null(strstr(authorization, "x-amz-copy-source;x-amz-copy-source-if-match;"));
@@ -119,10 +105,10 @@ static void a_copy_names_its_source_and_the_owners_of_both_sides(void **state)
     request.source.size_bytes = -1;
     ending = copy(&aws, &request);
     assert_string_equal(ending.version, "");
-    expect_header(&aws, 1, "x-amz-copy-source", "/main/builds/a%20b%2Bc/%C3%A9.bin?versionId=v%201");
-    expect_header(&aws, 1, "x-amz-expected-bucket-owner", NULL);
-    expect_header(&aws, 1, "x-amz-source-expected-bucket-owner", NULL);
-    expect_header(&aws, 1, "x-amz-copy-source-if-match", NULL);
+    scripted_expect_header(&aws, 1, "x-amz-copy-source", "/main/builds/a%20b%2Bc/%C3%A9.bin?versionId=v%201");
+    scripted_expect_header(&aws, 1, "x-amz-expected-bucket-owner", NULL);
+    scripted_expect_header(&aws, 1, "x-amz-source-expected-bucket-owner", NULL);
+    scripted_expect_header(&aws, 1, "x-amz-copy-source-if-match", NULL);
     scripted_aws_stop(&aws);
 }
 
@@ -312,7 +298,7 @@ static void a_head_tells_what_the_headers_say(void **state)
     assert_int_equal(ending.modified_wall_ms, 1767323045000);
     assert_string_equal(http_script_method(aws.script, 0), "HEAD");
     assert_string_equal(http_script_target(aws.script, 0), "/main/a%20b?versionId=v%2F1");
-    expect_header(&aws, 0, "x-amz-expected-bucket-owner", "111111111111");
+    scripted_expect_header(&aws, 0, "x-amz-expected-bucket-owner", "111111111111");
     ending = head(&aws, NULL);
     assert_string_equal(ending.etag, "");
     assert_string_equal(ending.version, "");
@@ -336,10 +322,10 @@ static void a_store_that_does_not_know_checksums_is_asked_without_from_then_on(v
     scripted_aws_start(&aws, answers, 3);
     struct head_ending ending = head(&aws, NULL);
     assert_int_equal(ending.err.action, ERROR_RETRY);
-    expect_header(&aws, 0, "x-amz-checksum-mode", "ENABLED");
+    scripted_expect_header(&aws, 0, "x-amz-checksum-mode", "ENABLED");
     ending = head(&aws, NULL);
     assert_int_equal(ending.err.action, ERROR_NONE);
-    expect_header(&aws, 1, "x-amz-checksum-mode", NULL);
+    scripted_expect_header(&aws, 1, "x-amz-checksum-mode", NULL);
     ending = head(&aws, NULL);
     assert_int_equal(ending.err.action, ERROR_REJECT);
     scripted_aws_stop(&aws);

@@ -4,6 +4,7 @@
  */
 #include "workers/copier/relay.h"
 
+#include "workers/common/aws/kept.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/index.h"
 
@@ -117,38 +118,6 @@ struct relay *relay_new(struct aws_client *client, struct uploads *uploads, cons
     return relay;
 }
 
-static void owned_free(const void *text)
-{
-    free((void *)(uintptr_t)text);
-}
-
-static struct s3_subject subject_copy(const struct s3_subject *subject)
-{
-    return (struct s3_subject){
-        .bucket = {text_copy(subject->bucket.name), text_copy(subject->bucket.region),
-                   text_copy_or_null(subject->bucket.owner)},
-        .key = text_copy(subject->key),
-        .credentials = credentials_copy(subject->credentials),
-        .deadline_ms = subject->deadline_ms,
-        .is_region_fixed = subject->is_region_fixed,
-    };
-}
-
-static void subject_renew(struct s3_subject *subject, const struct credentials *credentials)
-{
-    credentials_free((struct credentials *)(uintptr_t)subject->credentials);
-    subject->credentials = credentials_copy(credentials);
-}
-
-static void subject_clear(struct s3_subject *subject)
-{
-    owned_free(subject->bucket.name);
-    owned_free(subject->bucket.region);
-    owned_free(subject->bucket.owner);
-    owned_free(subject->key);
-    credentials_free((struct credentials *)(uintptr_t)subject->credentials);
-}
-
 /* --- pieces --- */
 
 static void piece_free(struct piece *piece)
@@ -216,7 +185,7 @@ static void stream_free(struct stream *stream)
         *link = stream->next_queued;
     }
     (void)index_remove(&relay->streams, slice_of(stream->key));
-    subject_clear(&stream->source);
+    s3_subject_drop(&stream->source);
     free(stream->key);
     free(stream->etag);
     free(stream->crc64nvme);
@@ -262,7 +231,7 @@ static struct stream *relay_stream(struct relay *relay, const struct relay_reque
     char *key = text_format("%s/%s\n%s", request->source.bucket.name, request->source.key, request->source_etag);
     struct stream *stream = index_get(&relay->streams, slice_of(key));
     if (stream != NULL) {
-        subject_renew(&stream->source, request->source.credentials);
+        s3_subject_renew(&stream->source, request->source.credentials);
         stream->source.deadline_ms = stream->source.deadline_ms > request->source.deadline_ms
                                          ? stream->source.deadline_ms
                                          : request->source.deadline_ms;
@@ -271,7 +240,7 @@ static struct stream *relay_stream(struct relay *relay, const struct relay_reque
     stream = memory_zeroed(1, sizeof(*stream));
     stream->relay = relay;
     stream->key = TAKE(key);
-    stream->source = subject_copy(&request->source);
+    stream->source = s3_subject_keep(&request->source);
     stream->etag = text_copy(request->source_etag);
     stream->crc64nvme = text_copy(request->source_crc64nvme);
     stream->size_bytes = request->size_bytes;
@@ -343,13 +312,8 @@ static void copy_free(struct relay_copy *copy)
             copy->sendings[i].piece->senders--;
         }
     }
-    subject_clear(&copy->target);
-    owned_free(copy->write.encryption);
-    owned_free(copy->write.kms_key);
-    owned_free(copy->write.storage_class);
-    owned_free(copy->write.acl);
-    owned_free(copy->write.tags);
-    headers_clear(&copy->attributes);
+    s3_subject_drop(&copy->target);
+    s3_write_drop(&copy->write, &copy->attributes);
     free(copy->parts);
     free(copy);
     relay_advance_later(stream->relay);
@@ -721,29 +685,12 @@ static void copy_opened(void *context, struct s3_answer *answer)
 
 void relay_renew(struct relay_copy *copy, const struct credentials *credentials)
 {
-    subject_renew(&copy->target, credentials);
+    s3_subject_renew(&copy->target, credentials);
     copy->renewals++;
     if (copy->upload != NULL) {
         upload_renew(copy->upload, credentials);
     }
     copy_becomes_ready(copy);
-}
-
-static void copy_keep_write(struct relay_copy *copy, const struct s3_write *write)
-{
-    if (write->attributes != NULL) {
-        headers_add_all(&copy->attributes, write->attributes);
-    }
-    copy->write = (struct s3_write){
-        .encryption = text_copy_or_null(write->encryption),
-        .kms_key = text_copy_or_null(write->kms_key),
-        .is_bucket_key = write->is_bucket_key,
-        .storage_class = text_copy_or_null(write->storage_class),
-        .acl = text_copy_or_null(write->acl),
-        .is_new_only = write->is_new_only,
-        .attributes = &copy->attributes,
-        .tags = text_copy_or_null(write->tags),
-    };
 }
 
 struct relay_copy *relay_start(struct relay *relay, const struct relay_request *request, s3_done *done, void *context)
@@ -753,12 +700,12 @@ struct relay_copy *relay_start(struct relay *relay, const struct relay_request *
     copy->stream = stream;
     copy->next = stream->copies;
     stream->copies = copy;
-    copy->target = subject_copy(&request->target);
+    copy->target = s3_subject_keep(&request->target);
     copy->parts = memory_zeroed(stream->part_count, sizeof(*copy->parts));
     copy->done = done;
     copy->on_expired = request->on_expired;
     copy->context = context;
-    copy_keep_write(copy, request->write);
+    copy->write = s3_write_keep(request->write, &copy->attributes);
     for (size_t i = 0; i < stream->part_count; i++) {
         stream->needed[i]++;
     }

@@ -1,5 +1,6 @@
 #include "workers/common/aws/upload.h"
 
+#include "workers/common/aws/kept.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
 
@@ -72,11 +73,6 @@ struct upload {
     s3_done *done;
     void *context;
 };
-
-static void owned_free(const void *text)
-{
-    free((void *)(uintptr_t)text);
-}
 
 /* --- orphans --- */
 
@@ -273,41 +269,15 @@ static void token_make(char ret_token[TOKEN_SIZE])
     }
 }
 
-static void upload_keep(struct upload *upload, const struct upload_request *request)
-{
-    const struct s3_subject *target = &request->target;
-    const struct s3_write *write = request->write;
-    upload->target = (struct s3_subject){
-        .bucket = {text_copy(target->bucket.name), text_copy(target->bucket.region),
-                   text_copy_or_null(target->bucket.owner)},
-        .key = text_copy(target->key),
-        .credentials = credentials_copy(target->credentials),
-        .deadline_ms = target->deadline_ms,
-        .is_region_fixed = target->is_region_fixed,
-    };
-    if (write->attributes != NULL) {
-        headers_add_all(&upload->attributes, write->attributes);
-    }
-    headers_set(&upload->attributes, token_header, upload->token);
-    upload->write = (struct s3_write){
-        .encryption = text_copy_or_null(write->encryption),
-        .kms_key = text_copy_or_null(write->kms_key),
-        .is_bucket_key = write->is_bucket_key,
-        .storage_class = text_copy_or_null(write->storage_class),
-        .acl = text_copy_or_null(write->acl),
-        .is_new_only = write->is_new_only,
-        .attributes = &upload->attributes,
-        .tags = text_copy_or_null(write->tags),
-    };
-}
-
 struct upload *upload_open(struct uploads *uploads, const struct upload_request *request, s3_done *opened,
                            void *context)
 {
     struct upload *upload = memory_zeroed(1, sizeof(*upload));
     upload->uploads = uploads;
     token_make(upload->token);
-    upload_keep(upload, request);
+    upload->target = s3_subject_keep(&request->target);
+    upload->write = s3_write_keep(request->write, &upload->attributes);
+    headers_set(&upload->attributes, token_header, upload->token);
     upload->size_bytes = request->size_bytes;
     upload->part_count = request->part_count;
     upload->parts = memory_zeroed(request->part_count, sizeof(*upload->parts));
@@ -322,8 +292,7 @@ struct upload *upload_open(struct uploads *uploads, const struct upload_request 
 
 void upload_renew(struct upload *upload, const struct credentials *credentials)
 {
-    credentials_free((struct credentials *)(uintptr_t)upload->target.credentials);
-    upload->target.credentials = credentials_copy(credentials);
+    s3_subject_renew(&upload->target, credentials);
 }
 
 void upload_free(struct upload *upload)
@@ -345,17 +314,8 @@ void upload_free(struct upload *upload)
     if (upload->upload_id != NULL && !upload->is_completed) {
         uploads_abort(upload->uploads, &upload->target, upload->upload_id, has_parts_in_flight);
     }
-    owned_free(upload->target.bucket.name);
-    owned_free(upload->target.bucket.region);
-    owned_free(upload->target.bucket.owner);
-    owned_free(upload->target.key);
-    credentials_free((struct credentials *)(uintptr_t)upload->target.credentials);
-    owned_free(upload->write.encryption);
-    owned_free(upload->write.kms_key);
-    owned_free(upload->write.storage_class);
-    owned_free(upload->write.acl);
-    owned_free(upload->write.tags);
-    headers_clear(&upload->attributes);
+    s3_subject_drop(&upload->target);
+    s3_write_drop(&upload->write, &upload->attributes);
     free(upload->upload_id);
     free(upload->parts);
     free(upload);
