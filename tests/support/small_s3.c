@@ -400,7 +400,7 @@ void small_s3_stop(struct small_s3 *store, struct scripted_aws *aws)
     for (size_t i = 0; i < store->upload_count; i++) {
         free(store->uploads[i].parts);
     }
-    pthread_mutex_destroy(&store->lock);
+    /* The lock stays: what the store has counted may be asked for afterwards. */
 }
 
 void small_s3_leave_open(struct small_s3 *store, const char *target)

@@ -128,6 +128,26 @@ static void slices_are_equal_by_length_and_bytes(void **state)
     assert_false(text_starts_with("pr", "pre"));
 }
 
+static void what_is_expected_is_taken_at_once_and_no_more(void **state)
+{
+    (void)state;
+    AUTO(buffer) struct buffer buffer;
+    buffer_init(&buffer, 1000);
+    buffer_expect(&buffer, 700);
+    assert_int_equal(buffer.capacity, 701);
+    assert_string_equal(buffer.ptr, "");
+    AUTO(text) char *bytes = memory_zeroed(701, 1);
+    memset(bytes, 'x', 700);
+    buffer_append(&buffer, slice_from(bytes, 700));
+    assert_int_equal(buffer.capacity, 701);
+    assert_string_equal(buffer.ptr, bytes);
+    buffer_expect(&buffer, 10);
+    buffer_expect(&buffer, 1001);
+    assert_int_equal(buffer.capacity, 701);
+    buffer_append_char(&buffer, 'y');
+    assert_int_equal(buffer.len, 701);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +161,7 @@ int main(void)
         cmocka_unit_test(a_buffer_that_is_done_can_be_started_again),
         cmocka_unit_test(a_buffer_grows_over_many_small_pieces),
         cmocka_unit_test(slices_are_equal_by_length_and_bytes),
+        cmocka_unit_test(what_is_expected_is_taken_at_once_and_no_more),
     };
     return cmocka_run_group_tests_name("buffer", tests, NULL, NULL);
 }

@@ -411,6 +411,7 @@ static void call_send_now(struct aws_call *call)
         .body = call->request.body,
         .timeout_ms = timeout_ms > 0 ? timeout_ms : 1,
         .answer_maximum_bytes = call->request.answer_maximum_bytes,
+        .answer_expected_bytes = call->request.answer_expected_bytes,
     };
     call->sent++;
     call->transfer = http_start(loop_http(call->client->loop), &request, call_answered, call);

@@ -63,9 +63,10 @@ struct aws_request {
     unsigned attempts_maximum;  /* 0: the client's rules */
     int64_t deadline_ms;        /* clock_monotonic_ms; no attempt starts or lasts beyond it */
     size_t answer_maximum_bytes;
-    bool is_content;       /* the body of a success is no document: what looks like an error in it is none */
-    const char *operation; /* for people, in errors: "CopyObject s3://a/b to s3://c/d" */
-    const char *quota_key; /* whose retry budget: the bucket, or the account */
+    size_t answer_expected_bytes; /* 0: not known */
+    bool is_content;              /* the body of a success is no document: what looks like an error in it is none */
+    const char *operation;        /* for people, in errors: "CopyObject s3://a/b to s3://c/d" */
+    const char *quota_key;        /* whose retry budget: the bucket, or the account */
 
     /* Reads a 2xx answer. Returning false (with err) makes it a damaged answer, which is tried again; so it may be
      * called more than once per call, but not again once it has returned true. NULL: every 2xx without <Error> is

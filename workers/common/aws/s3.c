@@ -445,6 +445,7 @@ static struct s3_call *call_send(struct s3_call *call, const struct s3_subject *
         .attempts_maximum = sending->attempts_maximum,
         .deadline_ms = subject->deadline_ms,
         .answer_maximum_bytes = sending->answer_maximum_bytes > 0 ? sending->answer_maximum_bytes : ANSWER_MAXIMUM,
+        .answer_expected_bytes = call->length_bytes > 0 ? (size_t)call->length_bytes : 0,
         .is_content = call->length_bytes >= 0,
         .operation = operation.ptr,
         .quota_key = subject->bucket.name,

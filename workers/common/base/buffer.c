@@ -48,6 +48,16 @@ static bool buffer_reserve(struct buffer *buffer, size_t extra)
     return true;
 }
 
+void buffer_expect(struct buffer *buffer, size_t bytes)
+{
+    if (bytes <= buffer->maximum && bytes >= buffer->capacity) {
+        bool is_first = buffer->capacity == 0;
+        buffer->ptr = memory_resized(is_first ? NULL : buffer->ptr, bytes + 1);
+        buffer->capacity = bytes + 1;
+        buffer->ptr[buffer->len] = '\0';
+    }
+}
+
 void buffer_append(struct buffer *buffer, struct slice bytes)
 {
     if (bytes.len == 0 || !buffer_reserve(buffer, bytes.len)) {

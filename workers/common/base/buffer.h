@@ -22,6 +22,10 @@ void buffer_init(struct buffer *buffer, size_t maximum_bytes);
 void buffer_done(struct buffer *buffer);  /* frees the bytes; the buffer may be used again after buffer_init */
 void buffer_clear(struct buffer *buffer); /* keeps the memory and forgets the overflow */
 
+/* Room for so many bytes in all, no more and no less: for those who know, since growing by doubling may take twice as
+ * much. */
+void buffer_expect(struct buffer *buffer, size_t bytes);
+
 void buffer_append(struct buffer *buffer, struct slice bytes);
 void buffer_append_text(struct buffer *buffer, const char *text);
 void buffer_append_char(struct buffer *buffer, char character);

@@ -44,6 +44,7 @@ struct http_transfer {
     struct curl_slist *headers; /* an array, linked: libcurl only reads it */
     struct slice body;
     int64_t timeout_ms;
+    size_t answer_expected_bytes;
     bool is_direct;
     void (*on_done)(void *context, const struct http_answer *answer);
     void *context;
@@ -227,6 +228,9 @@ void http_free(struct http *http)
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
     struct http_transfer *transfer = context;
+    if (transfer->answer_body.len == 0) {
+        buffer_expect(&transfer->answer_body, transfer->answer_expected_bytes);
+    }
     buffer_append(&transfer->answer_body, slice_from(bytes, size * count));
     return transfer->answer_body.is_overflowed ? 0 : size * count;
 }
@@ -389,6 +393,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     transfer_keep(transfer, request);
     transfer->body = request->body;
     transfer->is_direct = request->is_direct;
+    transfer->answer_expected_bytes = request->answer_expected_bytes;
     transfer->timeout_ms = request->timeout_ms < LONG_MAX / 2 ? request->timeout_ms : LONG_MAX / 2;
     transfer->on_done = on_done;
     transfer->context = context;

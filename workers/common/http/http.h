@@ -36,9 +36,10 @@ struct http_request {
     const char *const *headers; /* "Name: value", each; "Name;" for an empty value */
     size_t header_count;
     struct slice body;
-    int64_t timeout_ms;          /* whole transfer, once it has left the queue; must be positive */
-    size_t answer_maximum_bytes; /* a longer body ends the transfer with an error */
-    bool is_direct;              /* never through the proxy of the environment (http_proxy) */
+    int64_t timeout_ms;           /* whole transfer, once it has left the queue; must be positive */
+    size_t answer_maximum_bytes;  /* a longer body ends the transfer with an error */
+    size_t answer_expected_bytes; /* memory for so much is taken when the body begins; 0: not known */
+    bool is_direct;               /* never through the proxy of the environment (http_proxy) */
 };
 
 /* How a request ended; borrowed for the duration of the callback. */
