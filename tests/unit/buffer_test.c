@@ -133,6 +133,8 @@ static void what_is_expected_is_taken_at_once_and_no_more(void **state)
     (void)state;
     AUTO(buffer) struct buffer buffer;
     buffer_init(&buffer, 1000);
+    buffer_expect(&buffer, 0);
+    assert_int_equal(buffer.capacity, 0);
     buffer_expect(&buffer, 700);
     assert_int_equal(buffer.capacity, 701);
     assert_string_equal(buffer.ptr, "");

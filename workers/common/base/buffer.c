@@ -50,7 +50,7 @@ static bool buffer_reserve(struct buffer *buffer, size_t extra)
 
 void buffer_expect(struct buffer *buffer, size_t bytes)
 {
-    if (bytes <= buffer->maximum && bytes >= buffer->capacity) {
+    if (bytes > 0 && bytes <= buffer->maximum && bytes >= buffer->capacity) {
         bool is_first = buffer->capacity == 0;
         buffer->ptr = memory_resized(is_first ? NULL : buffer->ptr, bytes + 1);
         buffer->capacity = bytes + 1;
