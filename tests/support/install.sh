@@ -123,9 +123,10 @@ kafka() { for version in $kafka_versions; do stamped "kafka-$version" "$version"
 stores() {
   stamped versitygw $versitygw install_go_tool $versitygw
   stamped minio $minio install_go_tool $minio
+  stamped s3s-fs $s3s_fs install_cargo_tool $s3s_fs binary || say "without s3s-fs: it needs Rust 1.92 or newer"
 }
 peers() {
-  stamped s3s-fs $s3s_fs install_cargo_tool $s3s_fs binary || say "without s3s-fs: it needs Rust 1.92 or newer"
+  stores
   stamped rclone $rclone install_go_tool $rclone || say "without rclone"
   stamped mc $mc install_go_tool $mc || say "without mc"
 }
