@@ -58,11 +58,6 @@ static void sums_are_written_as_s3_writes_them(void **state)
     struct md5 md5 = md5_of(slice_of("hello"));
     md5_text(&md5, text);
     assert_string_equal(text, "XUFAKrxLKna5cZ2REBfFkg==");
-    AUTO(text) char *etag = etag_of_bytes(&md5);
-    assert_string_equal(etag, "\"5d41402abc4b2a76b9719d911017c592\"");
-    struct md5 parts[2] = {md5, md5};
-    AUTO(text) char *composite = etag_of_parts(parts, 2);
-    assert_string_equal(composite, "\"616b22817b80eed9f65c3aa38cd29054-2\"");
     sha256_hex(slice_of(""), hex);
     assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }

@@ -29,7 +29,6 @@ struct piece {
     size_t position;
     char *bytes; /* NULL while it is being read */
     int64_t size_bytes;
-    int64_t read_at_ms;
     char sha256[CHECKSUM_SHA256_HEX_SIZE];
     char md5[CHECKSUM_MD5_TEXT_SIZE];
     struct s3_call *call; /* while it is being read */
@@ -40,7 +39,6 @@ struct piece {
 struct part_sum {
     bool is_known;
     uint64_t crc;
-    struct md5 md5;
 };
 
 struct stream {
@@ -53,7 +51,6 @@ struct stream {
     int64_t part_size_bytes;
     size_t part_count;
     struct part_sum *sums;
-    size_t sums_known;
     size_t *needed;        /* by how many copies, for each part */
     struct piece **pieces; /* in memory or being read, for each part */
     size_t piece_count;
@@ -531,7 +528,6 @@ static void stream_learn(struct stream *stream, const struct piece *piece)
     if (!sum->is_known) {
         sum->is_known = true;
         sum->crc = crc64nvme(bytes);
-        stream->sums_known++;
     }
 }
 
@@ -548,7 +544,6 @@ static void piece_read(void *context, struct s3_answer *answer)
     }
     relay->statistics.parts_read++;
     piece->bytes = slice_copy(answer->body);
-    piece->read_at_ms = clock_monotonic_ms();
     struct md5 md5 = md5_of(answer->body);
     md5_text(&md5, piece->md5);
     sha256_hex(answer->body, piece->sha256);

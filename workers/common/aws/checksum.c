@@ -127,21 +127,6 @@ static void hex_of(const unsigned char *bytes, size_t count, char *ret_hex)
     }
 }
 
-char *etag_of_bytes(const struct md5 *md5)
-{
-    char hex[2 * sizeof(md5->bytes) + 1];
-    hex_of(md5->bytes, sizeof(md5->bytes), hex);
-    return text_format("\"%s\"", hex);
-}
-
-char *etag_of_parts(const struct md5 *parts, size_t count)
-{
-    struct md5 sum = md5_of(slice_from(parts, count * sizeof(*parts)));
-    char hex[2 * sizeof(sum.bytes) + 1];
-    hex_of(sum.bytes, sizeof(sum.bytes), hex);
-    return text_format("\"%s-%zu\"", hex, count);
-}
-
 static bool etag_is_sum(const char *etag)
 {
     const char *hex = etag[0] == '"' ? etag + 1 : etag;

@@ -26,10 +26,6 @@ struct md5 {
 struct md5 md5_of(struct slice bytes);
 void md5_text(const struct md5 *md5, char ret_base64[CHECKSUM_MD5_TEXT_SIZE]);
 
-/* The ETag that S3 gives an object of one piece, or one of parts with these sums, unless it is encrypted with KMS. */
-char *etag_of_bytes(const struct md5 *md5);
-char *etag_of_parts(const struct md5 *parts, size_t count);
-
 /* Are these two ETags such that unequal ones mean unequal bytes, as far as their form tells: both MD5 sums of whole
  * objects? */
 bool etags_are_comparable(const char *a, const char *b);
