@@ -2,6 +2,7 @@
 
 #include "tests/support/fixtures.h"
 #include "tests/support/http_script.h"
+#include "tests/support/key_ending.h"
 #include "tests/support/scratch.h"
 #include "tests/support/unit.h"
 
@@ -13,32 +14,15 @@ enum { CONTAINER_CASES = 11 };
 #define GIVEN                                                                                                          \
     "{\"AccessKeyId\":\"ASIAC\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"2999-01-01T00:00:00Z\"}"
 
-struct ending {
-    bool is_done;
-    struct credentials *key;
-    struct error err;
-};
-
-static void on_done(void *context, struct credentials *credentials, const struct error *err)
-{
-    struct ending *ending = context;
-    assert_false(ending->is_done);
-    ending->is_done = true;
-    ending->key = credentials;
-    if (credentials == NULL) {
-        ending->err = *err;
-    }
-}
-
-static struct ending ask(const struct http_script_answer *answers, size_t count, struct container_request request,
-                         struct http_script **ret_script)
+static struct key_ending ask(const struct http_script_answer *answers, size_t count, struct container_request request,
+                             struct http_script **ret_script)
 {
     struct loop *loop = loop_new(NULL);
     struct http_script *script = http_script_start(answers, count);
     AUTO(text) char *url = text_format("%s/v1/credentials?a=1", http_script_url(script));
-    struct ending ending = {0};
+    struct key_ending ending = {0};
     request.url = url;
-    (void)container_ask(loop, &request, on_done, &ending);
+    (void)container_ask(loop, &request, key_ended, &ending);
     assert_false(ending.is_done);
     loop_until(loop, &ending.is_done);
     loop_free(loop);
@@ -112,7 +96,7 @@ static void the_key_is_got_with_the_token_that_the_environment_has(void **state)
     struct scratch scratch;
     assert_true(scratch_make(&scratch));
     scratch_write(&scratch, "Bearer-of-file\n");
-    struct ending ending = ask(answers, 1, (struct container_request){0}, &script);
+    struct key_ending ending = ask(answers, 1, (struct container_request){0}, &script);
     assert_string_equal(ending.key->access_key, "ASIAC");
     assert_string_equal(ending.key->origin, "container");
     assert_string_equal(http_script_method(script, 0), "GET");
@@ -141,7 +125,7 @@ static void trouble_that_passes_is_tried_again(void **state)
 {
     (void)state;
     static const struct http_script_answer answers[] = {{.status = 503}, {.status = 0}, {.status = 200, .body = GIVEN}};
-    struct ending ending = ask(answers, 3, (struct container_request){0}, NULL);
+    struct key_ending ending = ask(answers, 3, (struct container_request){0}, NULL);
     assert_non_null(ending.key);
     credentials_free(ending.key);
 }
@@ -172,7 +156,7 @@ static void what_goes_wrong_is_told_without_a_secret(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct http_script_answer answers[] = {cases[i].answer, cases[i].answer, cases[i].answer};
         struct http_script *script;
-        struct ending ending = ask(answers, 3, (struct container_request){.token = "hidden"}, &script);
+        struct key_ending ending = ask(answers, 3, (struct container_request){.token = "hidden"}, &script);
         assert_null(ending.key);
         AUTO(text) char *expected = text_format("the container's credentials: %s", cases[i].text);
         assert_string_equal(ending.err.text, expected);
@@ -186,7 +170,7 @@ static void a_token_that_cannot_be_sent_is_not(void **state)
 {
     (void)state;
     struct http_script *script;
-    struct ending ending = ask(NULL, 0, (struct container_request){.token_file = "/nowhere/token"}, &script);
+    struct key_ending ending = ask(NULL, 0, (struct container_request){.token_file = "/nowhere/token"}, &script);
     assert_string_equal(ending.err.text, "the container's credentials: /nowhere/token: cannot be read: No such file or "
                                          "directory");
     assert_int_equal(http_script_count(script), 0);
@@ -204,13 +188,13 @@ static void who_cancels_is_not_called(void **state)
     static const struct http_script_answer answers[] = {{.is_silent = true}};
     struct loop *loop = loop_new(NULL);
     struct http_script *script = http_script_start(answers, 1);
-    struct ending ending = {0};
+    struct key_ending ending = {0};
     struct container_request request = {.url = http_script_url(script)};
-    struct container_call *call = container_ask(loop, &request, on_done, &ending);
+    struct container_call *call = container_ask(loop, &request, key_ended, &ending);
     loop_until_requests(loop, script, 1);
     container_cancel(call);
     container_cancel(container_ask(loop, &(struct container_request){.url = "http://localhost", .token_file = "/no"},
-                                   on_done, &ending));
+                                   key_ended, &ending));
     container_cancel(NULL);
     loop_for(loop, 20);
     assert_false(ending.is_done);

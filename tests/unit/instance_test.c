@@ -2,6 +2,7 @@
 
 #include "tests/support/fixtures.h"
 #include "tests/support/http_script.h"
+#include "tests/support/key_ending.h"
 #include "tests/support/moved_clock.h"
 #include "tests/support/unit.h"
 #include "workers/common/aws/profile.h"
@@ -28,28 +29,11 @@ enum { ADDRESS_CASES = 14, EXPIRATION_S = 1767323045 };
         .status = 200, .body = KEY("2999-01-01T00:00:00Z")                                                             \
     }
 
-struct ending {
-    bool is_done;
-    struct credentials *key;
-    struct error err;
-};
-
-static void on_done(void *context, struct credentials *credentials, const struct error *err)
-{
-    struct ending *ending = context;
-    assert_false(ending->is_done);
-    ending->is_done = true;
-    ending->key = credentials;
-    if (credentials == NULL) {
-        ending->err = *err;
-    }
-}
-
-static struct ending ask_at(const char *url)
+static struct key_ending ask_at(const char *url)
 {
     struct loop *loop = loop_new(NULL);
-    struct ending ending = {0};
-    (void)instance_ask(loop, url, on_done, &ending);
+    struct key_ending ending = {0};
+    (void)instance_ask(loop, url, key_ended, &ending);
     assert_false(ending.is_done);
     loop_until(loop, &ending.is_done);
     loop_free(loop);
@@ -61,7 +45,7 @@ static void the_key_is_got_with_a_token_and_the_roles_name(void **state)
     (void)state;
     static const struct http_script_answer answers[] = {TOKEN, ROLE, GIVEN};
     struct http_script *script = http_script_start(answers, 3);
-    struct ending ending = ask_at(http_script_url(script));
+    struct key_ending ending = ask_at(http_script_url(script));
     assert_string_equal(ending.key->access_key, "ASIAI");
     assert_string_equal(ending.key->origin, "instance role deployer");
     assert_int_equal(ending.key->expires_wall_ms, 32472144000000);
@@ -86,7 +70,7 @@ static void a_refused_token_is_replaced_once(void **state)
     static const struct http_script_answer answers[] = {TOKEN, ROLE, {.status = 401}, {.status = 200, .body = "second"},
                                                         ROLE,  GIVEN};
     struct http_script *script = http_script_start(answers, 6);
-    struct ending ending = ask_at(http_script_url(script));
+    struct key_ending ending = ask_at(http_script_url(script));
     assert_non_null(ending.key);
     credentials_free(ending.key);
     AUTO(text) char *token = http_script_header(script, 5, "x-aws-ec2-metadata-token");
@@ -143,7 +127,7 @@ static void what_goes_wrong_is_told_without_a_secret(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct http_script *script = http_script_start(cases[i].answers, 5);
-        struct ending ending = ask_at(http_script_url(script));
+        struct key_ending ending = ask_at(http_script_url(script));
         AUTO(text) char *expected = text_format("instance metadata at %s: %s", http_script_url(script), cases[i].text);
         assert_null(ending.key);
         assert_string_equal(ending.err.text, expected);
@@ -159,7 +143,7 @@ static void a_service_that_is_not_there_is_asked_once(void **state)
     (void)state;
     static const struct http_script_answer answers[] = {{.is_silent = true}};
     struct http_script *script = http_script_start(answers, 1);
-    struct ending ending = ask_at(http_script_url(script));
+    struct key_ending ending = ask_at(http_script_url(script));
     assert_int_equal(ending.err.action, ERROR_RETRY);
     assert_non_null(strstr(ending.err.text, ": the token: "));
     assert_int_equal(http_script_count(script), 1);
@@ -179,7 +163,7 @@ static void an_expired_key_that_is_still_served_is_used_for_minutes(void **state
         struct http_script *script = http_script_start(answers, 3);
         moved_clock_stand();
         moved_clock_set_wall((EXPIRATION_S + seconds_after[i]) * (int64_t)1000);
-        struct ending ending = ask_at(http_script_url(script));
+        struct key_ending ending = ask_at(http_script_url(script));
         int64_t left_ms = ending.key->expires_wall_ms - clock_wall_ms();
         assert_true(left_ms > 300000 && left_ms <= 600000);
         credentials_free(ending.key);
@@ -194,8 +178,8 @@ static void who_cancels_is_not_called(void **state)
     static const struct http_script_answer answers[] = {TOKEN, {.is_silent = true}};
     struct loop *loop = loop_new(NULL);
     struct http_script *script = http_script_start(answers, 2);
-    struct ending ending = {0};
-    struct instance_call *call = instance_ask(loop, http_script_url(script), on_done, &ending);
+    struct key_ending ending = {0};
+    struct instance_call *call = instance_ask(loop, http_script_url(script), key_ended, &ending);
     loop_until_requests(loop, script, 2);
     instance_cancel(call);
     instance_cancel(NULL);

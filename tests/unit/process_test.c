@@ -1,6 +1,7 @@
 #include "workers/common/aws/process.h"
 
 #include "tests/support/http_script.h"
+#include "tests/support/key_ending.h"
 #include "tests/support/scratch.h"
 #include "tests/support/unit.h"
 
@@ -11,28 +12,11 @@
 
 enum { PATIENCE_MS = 20000 };
 
-struct ending {
-    bool is_done;
-    struct credentials *key;
-    struct error err;
-};
-
-static void on_done(void *context, struct credentials *credentials, const struct error *err)
-{
-    struct ending *ending = context;
-    assert_false(ending->is_done);
-    ending->is_done = true;
-    ending->key = credentials;
-    if (credentials == NULL) {
-        ending->err = *err;
-    }
-}
-
-static struct ending run(const char *command, int64_t timeout_ms)
+static struct key_ending run(const char *command, int64_t timeout_ms)
 {
     struct loop *loop = loop_new(NULL);
-    struct ending ending = {0};
-    (void)process_ask(loop, command, "profile p", timeout_ms, on_done, &ending);
+    struct key_ending ending = {0};
+    (void)process_ask(loop, command, "profile p", timeout_ms, key_ended, &ending);
     assert_false(ending.is_done);
     loop_until(loop, &ending.is_done);
     loop_free(loop);
@@ -46,7 +30,7 @@ static struct ending run(const char *command, int64_t timeout_ms)
 static void a_command_prints_a_key(void **state)
 {
     (void)state;
-    struct ending ending = run(PRINT_KEY "; echo a warning >&2", PATIENCE_MS);
+    struct key_ending ending = run(PRINT_KEY "; echo a warning >&2", PATIENCE_MS);
     assert_non_null(ending.key);
     assert_string_equal(ending.key->access_key, "ASIAP");
     assert_string_equal(ending.key->session_token, "t");
@@ -85,7 +69,7 @@ static void what_goes_wrong_is_told_without_what_was_printed(void **state)
         {"exec >&-; sleep 100", 100, ERROR_RETRY, "not finished after 100 ms"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct ending ending = run(cases[i].command, cases[i].timeout_ms);
+        struct key_ending ending = run(cases[i].command, cases[i].timeout_ms);
         AUTO(text) char *expected = text_format("credential_process of profile p: %s", cases[i].text);
         assert_null(ending.key);
         assert_string_equal(ending.err.text, expected);
@@ -98,7 +82,7 @@ static void what_goes_wrong_is_told_without_what_was_printed(void **state)
 static void complaints_are_bounded(void **state)
 {
     (void)state;
-    struct ending ending = run("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", PATIENCE_MS);
+    struct key_ending ending = run("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", PATIENCE_MS);
     assert_non_null(strstr(ending.err.text, "exit status 1; it says: xxxx"));
     assert_true(strlen(ending.err.text) < 300);
     ending = run("yes >&2", 200);
@@ -111,7 +95,7 @@ static void complaints_are_bounded(void **state)
 static void what_the_command_leaves_running_does_not_hold_up_the_answer(void **state)
 {
     (void)state;
-    struct ending ending = run("sleep 30 & " PRINT_KEY, PATIENCE_MS);
+    struct key_ending ending = run("sleep 30 & " PRINT_KEY, PATIENCE_MS);
     assert_non_null(ending.key);
     credentials_free(ending.key);
 }
@@ -126,7 +110,8 @@ static void the_command_gets_no_signals_blocked_and_none_of_our_descriptors(void
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGTERM);
     assert_int_equal(sigprocmask(SIG_BLOCK, &blocked, &before), 0);
-    struct ending ending = run("grep SigBlk /proc/self/status >&2; ls /proc/self/fd | wc -l >&2; exit 1", PATIENCE_MS);
+    struct key_ending ending =
+        run("grep SigBlk /proc/self/status >&2; ls /proc/self/fd | wc -l >&2; exit 1", PATIENCE_MS);
     assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
     /* 0, 1, 2, and the folder that ls reads. */
     if (strstr(ending.err.text, "SigBlk: 0000000000000000 4") == NULL) {
@@ -140,11 +125,11 @@ static void who_cancels_is_not_called_and_the_command_is_killed(void **state)
 {
     (void)state;
     struct scratch scratch;
-    struct ending ending = {0};
+    struct key_ending ending = {0};
     struct loop *loop = loop_new(NULL);
     assert_true(scratch_make(&scratch));
     AUTO(text) char *command = text_format("sleep 0.3; rm %s", scratch.path);
-    struct process_call *call = process_ask(loop, command, "profile p", PATIENCE_MS, on_done, &ending);
+    struct process_call *call = process_ask(loop, command, "profile p", PATIENCE_MS, key_ended, &ending);
     loop_turn(loop, 0);
     process_cancel(call);
     process_cancel(NULL);
