@@ -21,9 +21,9 @@ LDFLAGS_tsan    := -fsanitize=thread
 CFLAGS  += $(CFLAGS_$(MODE))
 LDFLAGS += $(LDFLAGS_$(MODE))
 
-SOURCES  := $(sort $(wildcard workers/*.c workers/*/*.c workers/common/*/*.c schemas/*.c producer/*.c))
+SOURCES  := $(sort $(wildcard workers/*.c workers/*/*.c workers/common/*/*.c schemas/*.c producer/*.c producer/*/*.c))
 LIBRARY  := $(filter-out workers/main.c,$(SOURCES))
-HEADERS  := $(sort $(wildcard workers/*.h workers/*/*.h workers/common/*/*.h schemas/*.h producer/*.h tests/support/*.h))
+HEADERS  := $(sort $(wildcard workers/*.h workers/*/*.h workers/common/*/*.h schemas/*.h producer/*.h producer/*/*.h tests/support/*.h))
 TESTS    := $(sort $(wildcard tests/unit/*_test.c))
 FUZZERS  := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 SUPPORT  := $(filter-out %/fuzz_replay.c,$(wildcard tests/support/*.c))

@@ -1,6 +1,6 @@
 #include "producer/emit.h"
 
-#include "producer/host.h"
+#include "producer/hosts/host.h"
 #include "schemas/identity.h"
 #include "schemas/ref.h"
 #include "workers/common/base/auto.h"

@@ -1,6 +1,6 @@
 #include "producer/serve.h"
 
-#include "producer/host.h"
+#include "producer/hosts/host.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/command.h"

@@ -1,6 +1,6 @@
 #include "producer/webhook.h"
 
-#include "producer/host.h"
+#include "producer/hosts/host.h"
 #include "schemas/change_line.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/file.h"

@@ -1,4 +1,4 @@
-#include "producer/host.h"
+#include "producer/hosts/host.h"
 
 #include "tests/support/unit.h"
 

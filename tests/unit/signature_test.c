@@ -1,4 +1,4 @@
-#include "producer/signature.h"
+#include "producer/hosts/signature.h"
 
 #include "tests/support/scratch.h"
 #include "tests/support/unit.h"

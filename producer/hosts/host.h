@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "producer/signature.h"
+#include "producer/hosts/signature.h"
 #include "schemas/event.h"
 
 /* The headers of a request, by name in any case; NULL when absent. */

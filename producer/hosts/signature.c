@@ -1,4 +1,4 @@
-#include "producer/signature.h"
+#include "producer/hosts/signature.h"
 
 #include "workers/common/base/auto.h"
 

@@ -1,4 +1,4 @@
-#include "producer/host.h"
+#include "producer/hosts/host.h"
 
 static const struct host *const hosts[] = {&bitbucket_host, NULL};
 

@@ -3,7 +3,7 @@
  * `new` are null where other hosts send zeros; of an annotated tag, `new.target.hash` is the commit.
  * https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Push
  */
-#include "producer/host.h"
+#include "producer/hosts/host.h"
 
 #include "schemas/identity.h"
 #include "schemas/json.h"
