@@ -328,7 +328,8 @@ static bool server_open(struct server *server, const struct options *options, st
         .address = options_text(options, "producer.listen"),
         .body_maximum_bytes = (size_t)options_integer(options, "producer.body_maximum"),
         .connections_maximum = (unsigned)options_integer(options, "producer.connections_maximum"),
-        .idle_timeout_s = 30,
+        .head_maximum_bytes = 32 * 1024,
+        .timeout_s = 30,
         .on_request = server_request,
         .context = server,
     };

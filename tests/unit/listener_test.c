@@ -1,6 +1,7 @@
 #include "workers/common/http/listener.h"
 
 #include "tests/support/http_script.h"
+#include "tests/support/moved_clock.h"
 #include "tests/support/unit.h"
 #include "workers/common/base/buffer.h"
 
@@ -25,7 +26,21 @@ struct desk {
     char path[64];
     char body[BODY_MAXIMUM + 1];
     char header[64];
+    size_t header_count;
+    char joined[64];
+    char peer[ADDRESS_TEXT_SIZE];
+    unsigned refusals;
+    unsigned refused_status;
+    char refused_reason[128];
 };
+
+static void on_refused(void *context, unsigned status, const char *reason, const struct address *client)
+{
+    struct desk *desk = context;
+    desk->refusals++;
+    desk->refused_status = status;
+    (void)snprintf(desk->refused_reason, sizeof(desk->refused_reason), "%s", reason);
+}
 
 static void answer(struct listener_request *request)
 {
@@ -49,6 +64,12 @@ static void on_request(void *context, struct listener_request *request)
     (void)snprintf(desk->path, sizeof(desk->path), "%s", listener_path(request));
     (void)snprintf(desk->body, sizeof(desk->body), "%.*s", (int)body.len, body.ptr);
     (void)snprintf(desk->header, sizeof(desk->header), "%s", header != NULL ? header : "none");
+    desk->header_count = listener_header_count(request, "x-test");
+    AUTO(buffer) struct buffer joined;
+    buffer_init(&joined, sizeof(desk->joined) - 1);
+    listener_header_join(request, "x-test", &joined);
+    (void)snprintf(desk->joined, sizeof(desk->joined), "%s", joined.ptr);
+    address_format(listener_peer(request), desk->peer);
     if (desk->is_late) {
         desk->kept = request;
         desk->has_kept = true;
@@ -57,14 +78,18 @@ static void on_request(void *context, struct listener_request *request)
     }
 }
 
+enum { CONNECTIONS_MAXIMUM = 10, TIMEOUT_S = 30 };
+
 static void desk_open(struct desk *desk)
 {
     struct listener_settings settings = {
         .address = "127.0.0.1:0",
         .body_maximum_bytes = BODY_MAXIMUM,
-        .connections_maximum = 10,
-        .idle_timeout_s = 30,
+        .connections_maximum = CONNECTIONS_MAXIMUM,
+        .head_maximum_bytes = 32 * 1024,
+        .timeout_s = TIMEOUT_S,
         .on_request = on_request,
+        .on_refused = on_refused,
         .context = desk,
     };
     struct error err;
@@ -134,7 +159,7 @@ static void a_request_is_handed_over_whole_and_its_answer_sent(void **state)
     loop_until(desk.loop, &ending.is_done);
     assert_int_equal(desk.requests, 1);
     assert_string_equal(desk.method, "POST");
-    assert_string_equal(desk.path, "/hooks/a b");
+    assert_string_equal(desk.path, "/hooks/a%20b");
     assert_string_equal(desk.body, "the body");
     assert_string_equal(desk.header, "one");
     assert_int_equal(ending.status, 202);
@@ -183,14 +208,20 @@ static void a_body_of_the_maximum_is_taken_and_a_longer_one_refused(void **state
     }
 }
 
-/* Sends bytes as they are and gives back what comes within the patience, as soon as there is a line. */
-static void raw(struct desk *desk, const char *bytes, char *ret_text, size_t size)
+static int client_connect(const struct desk *desk)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)listener_port(desk->listener)),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(descriptor, (struct sockaddr *)&address, sizeof(address)), 0);
+    return descriptor;
+}
+
+/* Sends bytes as they are and gives back what comes within the patience, as soon as there is a line. */
+static void raw(struct desk *desk, const char *bytes, char *ret_text, size_t size)
+{
+    int descriptor = client_connect(desk);
     assert_int_equal(send(descriptor, bytes, strlen(bytes), MSG_NOSIGNAL), strlen(bytes));
     size_t length = 0;
     ret_text[0] = '\0';
@@ -240,6 +271,139 @@ static void what_is_not_http_reaches_nobody(void **state)
         raw(&desk, texts[i], text, sizeof(text));
     }
     assert_int_equal(desk.requests, 0);
+    desk_close(&desk);
+}
+
+static void what_is_refused_without_being_handed_over_is_told(void **state)
+{
+    (void)state;
+    char long_header[34 * 1024] = "POST / HTTP/1.1\r\nHost: h\r\nX-Long: ";
+    memset(long_header + strlen(long_header), 'x', sizeof(long_header) - 1 - strlen(long_header));
+    char many_headers[20000] = "POST / HTTP/1.1\r\nHost: h\r\n";
+    for (int i = 0; i < 200; i++) {
+        (void)snprintf(many_headers + strlen(many_headers), 32, "X-%d: 1\r\n", i);
+    }
+    (void)snprintf(many_headers + strlen(many_headers), 32, "\r\n");
+    const struct {
+        const char *bytes;
+        unsigned status;
+        const char *reason;
+    } rows[] = {
+        {long_header, 431, "not a request"},
+        {many_headers, 431, "too many headers"},
+        {"POST / HTTP/1.1\r\n\r\n", 400, "not a request"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
+         "more than once"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, "more than once"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n", 413, "too large"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct desk desk;
+        char text[1000];
+        char expected[16];
+        desk_open(&desk);
+        raw(&desk, rows[i].bytes, text, sizeof(text));
+        (void)snprintf(expected, sizeof(expected), rows[i].status > 0 ? " %u " : "", rows[i].status);
+        if (strstr(text, expected) == NULL) {
+            fail_msg("%.40s: %.60s (%u %s)", rows[i].bytes, text, desk.refused_status, desk.refused_reason);
+        }
+        for (int turns = 0; turns < 20; turns++) {
+            loop_turn(desk.loop, 10);
+        }
+        assert_int_equal(desk.requests, 0);
+        if (desk.refusals != 1) {
+            fail_msg("%.40s: %u refusals, %u %s", rows[i].bytes, desk.refusals, desk.refused_status,
+                     desk.refused_reason);
+        }
+        assert_int_equal(desk.refused_status, rows[i].status);
+        assert_non_null(strstr(desk.refused_reason, rows[i].reason));
+        desk_close(&desk);
+    }
+}
+
+static void headers_are_counted_and_joined_in_their_order(void **state)
+{
+    (void)state;
+    struct desk desk;
+    char text[1000];
+    desk_open(&desk);
+    raw(&desk, "POST /a%00b HTTP/1.0\r\nX-Test: a\r\nOther: x\r\nx-tEST: b, c\r\n\r\n", text, sizeof(text));
+    assert_non_null(strstr(text, " 202 "));
+    assert_int_equal(desk.header_count, 2);
+    assert_string_equal(desk.header, "a");
+    assert_string_equal(desk.joined, "a,b, c");
+    assert_string_equal(desk.peer, "127.0.0.1");
+    assert_string_equal(desk.path, "/a%00b");
+    desk_close(&desk);
+}
+
+static bool is_closed(int descriptor)
+{
+    char byte;
+    return recv(descriptor, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void whoever_dawdles_is_cut_off_in_time(void **state)
+{
+    (void)state;
+    static const char *const beginnings[] = {"", "POST / HT", "POST / HTTP/1.1\r\nHost: h\r\nX-A: ",
+                                             "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n12"};
+    struct desk desk;
+    desk_open(&desk);
+    int descriptors[4];
+    for (size_t i = 0; i < 4; i++) {
+        descriptors[i] = client_connect(&desk);
+        assert_int_equal(send(descriptors[i], beginnings[i], strlen(beginnings[i]), MSG_NOSIGNAL),
+                         strlen(beginnings[i]));
+        for (int turns = 0; turns < 5; turns++) {
+            loop_turn(desk.loop, 20);
+        }
+    }
+    moved_clock_stand();
+    moved_clock_by(1000LL * TIMEOUT_S - 2000);
+    for (int i = 0; i < 4; i++) {
+        loop_turn(desk.loop, 20);
+        /* A byte now and then does not buy time. */
+        (void)send(descriptors[1], "T", 1, MSG_NOSIGNAL);
+        assert_false(is_closed(descriptors[i]));
+    }
+    moved_clock_by(3000);
+    for (int turns = 0; turns < 2000 && desk.refusals < 4; turns++) {
+        loop_turn(desk.loop, 10);
+    }
+    assert_int_equal(desk.refusals, 4);
+    assert_non_null(strstr(desk.refused_reason, "within the time-out"));
+    for (int i = 0; i < 4; i++) {
+        for (int turns = 0; turns < 100 && !is_closed(descriptors[i]); turns++) {
+            loop_turn(desk.loop, 10);
+        }
+        assert_true(is_closed(descriptors[i]));
+        close(descriptors[i]);
+    }
+    moved_clock_reset();
+    desk_close(&desk);
+}
+
+static void those_who_wait_longest_make_room_for_others(void **state)
+{
+    (void)state;
+    struct desk desk;
+    int idle[CONNECTIONS_MAXIMUM];
+    char text[1000];
+    desk_open(&desk);
+    for (int i = 0; i < CONNECTIONS_MAXIMUM; i++) {
+        idle[i] = client_connect(&desk);
+        loop_turn(desk.loop, 20);
+    }
+    raw(&desk, "POST / HTTP/1.1\r\nHost: h\r\n\r\n", text, sizeof(text));
+    assert_non_null(strstr(text, " 202 "));
+    assert_int_equal(desk.refusals, 1);
+    loop_turn(desk.loop, 20);
+    assert_true(is_closed(idle[0]));
+    for (int i = 0; i < CONNECTIONS_MAXIMUM; i++) {
+        assert_true(i == 0 || !is_closed(idle[i]));
+        close(idle[i]);
+    }
     desk_close(&desk);
 }
 
@@ -293,6 +457,10 @@ int main(void)
         cmocka_unit_test(a_body_of_the_maximum_is_taken_and_a_longer_one_refused),
         cmocka_unit_test(a_body_without_a_length_is_bounded_all_the_same),
         cmocka_unit_test(what_is_not_http_reaches_nobody),
+        cmocka_unit_test(what_is_refused_without_being_handed_over_is_told),
+        cmocka_unit_test(headers_are_counted_and_joined_in_their_order),
+        cmocka_unit_test(whoever_dawdles_is_cut_off_in_time),
+        cmocka_unit_test(those_who_wait_longest_make_room_for_others),
         cmocka_unit_test(a_listener_may_close_with_a_request_unanswered),
         cmocka_unit_test(an_address_that_cannot_be_one_is_refused_in_words),
     };

@@ -49,7 +49,8 @@ bool admin_open(struct engine *engine, const char *address, struct listener **re
         .address = address,
         .body_maximum_bytes = 1024,
         .connections_maximum = 16,
-        .idle_timeout_s = 10,
+        .head_maximum_bytes = 16 * 1024,
+        .timeout_s = 10,
         .on_request = admin_requested,
         .context = engine,
     };
