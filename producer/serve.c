@@ -354,7 +354,7 @@ int serve_run(const struct options *options)
 {
     struct server server = {.loop = loop_new(NULL), .wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     struct error err = {0};
-    struct signals *signals = signals_watch(server.loop, server_signalled, &server);
+    struct signals *signals = signals_watch(server.loop, 0, server_signalled, &server);
     loop_watch(server.loop, server.wake_fd, server_woken, &server);
     int exit_code = EXIT_OK;
     if (server_open(&server, options, &err)) {

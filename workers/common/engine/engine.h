@@ -7,7 +7,7 @@
  *     intake.c      messages come in, as far as there is not enough to do
  *     task.c        what a worker calls: a task runs, waits for its retry, ends
  *     settle.c      finished tasks become visible, through a transaction
- *     status.c      how things stand, for log, health and metrics; admin.c answers with it over HTTP
+ *     status.c      how things stand, for log, health and metrics; http/admin.h answers with it
  *
  * partition.c (a partition and its tasks), ledger.c (which messages are settled), takeover.c (owners that vanished) and
  * valve.h (too much put aside) know nothing of the engine. Workers include worker.h only.

@@ -4,10 +4,11 @@
 #include "workers/common/base/clock.h"
 #include "workers/common/base/command.h"
 #include "workers/common/base/log.h"
-#include "workers/common/engine/admin.h"
 #include "workers/common/engine/engine.h"
 #include "workers/common/engine/group.h"
+#include "workers/common/engine/status.h"
 #include "workers/common/engine/turn.h"
+#include "workers/common/http/admin.h"
 #include "workers/common/http/signals.h"
 #include "workers/common/kafka/consumer.h"
 #include "workers/common/kafka/transaction.h"
@@ -135,6 +136,21 @@ static void runner_read_options(struct engine *engine, const struct options *opt
     engine->drain_ms = options_duration_ms(options, drain);
 }
 
+static bool runner_is_healthy(const void *subject, struct buffer *text)
+{
+    return status_is_healthy(subject, text);
+}
+
+static bool runner_is_ready(const void *subject)
+{
+    return status_is_ready(subject);
+}
+
+static void runner_write_metrics(const void *subject, struct buffer *text)
+{
+    status_write_metrics(subject, text);
+}
+
 int worker_run(const struct worker *worker, const struct options *options, const char *instance)
 {
     struct engine engine = {.worker = worker, .confirmed_at_ms = INT64_MIN / 2};
@@ -147,14 +163,15 @@ int worker_run(const struct worker *worker, const struct options *options, const
     struct error err = {0};
     engine.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     engine.loop = loop_new(NULL);
-    struct signals *signals = signals_watch(engine.loop, runner_signalled, &engine);
+    struct signals *signals = signals_watch(engine.loop, 0, runner_signalled, &engine);
     loop_watch(engine.loop, engine.wake_fd, runner_woken, &engine.wake_fd);
     http_set_gate(loop_http(engine.loop), turn_may_act, &engine);
     (void)signal(SIGALRM, runner_watchdog);
+    const struct admin_view view = {runner_is_healthy, runner_is_ready, runner_write_metrics, &engine};
     AUTO(text) char *admin = text_format("%s.admin", worker->name);
     struct listener *listener = NULL;
     int exit_code = EXIT_PERMANENT;
-    if (!admin_open(&engine, options_text(options, admin), &listener, &err)) {
+    if (!admin_open(engine.loop, options_text(options, admin), &view, &listener, &err)) {
         log_event(LOG_ERROR, "cannot start", "reason", err.text, NULL);
     } else if (worker->start(&engine, options, &engine.state, &err)) {
         exit_code = runner_serve(&engine, options, id, instance != NULL);

@@ -21,7 +21,8 @@ static void signals_readable(void *context)
     }
 }
 
-struct signals *signals_watch(struct loop *loop, void (*on_signal)(void *context, int signal), void *context)
+struct signals *signals_watch(struct loop *loop, int one_more, void (*on_signal)(void *context, int signal),
+                              void *context)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t set;
@@ -29,6 +30,9 @@ struct signals *signals_watch(struct loop *loop, void (*on_signal)(void *context
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    if (one_more > 0) {
+        sigaddset(&set, one_more);
+    }
     sigprocmask(SIG_BLOCK, &set, NULL);
     struct signals *signals = memory_zeroed(1, sizeof(*signals));
     *signals = (struct signals){loop, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), on_signal, context};
