@@ -120,7 +120,7 @@ bool spool_read(struct spool *spool, int64_t *position, struct buffer *line, str
     return false;
 }
 
-static bool damaged_keep(const struct spool *spool, const struct buffer *line, struct error *err)
+bool spool_put_aside(const struct spool *spool, const struct buffer *line, struct error *err)
 {
     AUTO(text) char *path = text_format("%s/events.damaged", spool->folder);
     AUTO(descriptor) int descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, OWNER_ONLY);
@@ -140,7 +140,7 @@ static bool spool_survey(struct spool *spool, struct spool_findings *findings, s
         position += (int64_t)line.len + 1;
         if (line_check(&line)) {
             findings->lines++;
-        } else if (!damaged_keep(spool, &line, err)) {
+        } else if (!spool_put_aside(spool, &line, err)) {
             return false;
         } else {
             findings->damaged++;

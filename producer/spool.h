@@ -39,6 +39,9 @@ bool spool_append(struct spool *spool, const struct slice *lines, size_t count, 
  * over. False at the end, and with an error when the disk says no. */
 bool spool_read(struct spool *spool, int64_t *position, struct buffer *line, struct error *err);
 
+/* Keeps a line beside the damaged ones. */
+bool spool_put_aside(const struct spool *spool, const struct buffer *line, struct error *err) MUST_CHECK;
+
 /* All that was read is stored elsewhere now. */
 bool spool_clear(struct spool *spool, struct error *err) MUST_CHECK;
 
