@@ -270,6 +270,27 @@ const char *listener_header(const struct listener_request *request, const char *
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
+struct header_count {
+    const char *name;
+    size_t count;
+};
+
+static enum MHD_Result header_counted(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    (void)kind;
+    (void)value;
+    struct header_count *wanted = context;
+    wanted->count += strcasecmp(wanted->name, name) == 0;
+    return MHD_YES;
+}
+
+size_t listener_header_count(const struct listener_request *request, const char *name)
+{
+    struct header_count wanted = {name, 0};
+    (void)MHD_get_connection_values(request->connection, MHD_HEADER_KIND, header_counted, &wanted);
+    return wanted.count;
+}
+
 struct slice listener_body(const struct listener_request *request)
 {
     return buffer_slice(&request->body);

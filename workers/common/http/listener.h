@@ -31,7 +31,8 @@ unsigned listener_port(const struct listener *listener);
 /* Borrowed until the request is answered. */
 const char *listener_method(const struct listener_request *request);
 const char *listener_path(const struct listener_request *request);
-const char *listener_header(const struct listener_request *request, const char *name); /* NULL when absent */
+const char *listener_header(const struct listener_request *request, const char *name);  /* NULL when absent */
+size_t listener_header_count(const struct listener_request *request, const char *name); /* how often it occurs */
 struct slice listener_body(const struct listener_request *request);
 
 struct listener_answer {
