@@ -86,7 +86,7 @@ static bool delete_read(const struct push *push, const cJSON *root, struct chang
 
 static const char *event_of(const cJSON *root)
 {
-    if (json_member(root, "before") != NULL && json_member(root, "after") != NULL) {
+    if (json_member(root, "ref") != NULL && json_member(root, "before") != NULL && json_member(root, "after") != NULL) {
         return "push";
     }
     if (json_member(root, "ref_type") == NULL) {

@@ -49,7 +49,10 @@ static const char *event_of(const cJSON *root)
     if (json_member(root, "zen") != NULL) {
         return "ping";
     }
-    return json_member(root, "ref_type") != NULL ? "create or delete" : "a payload without before and after";
+    if (json_member(root, "ref_type") == NULL) {
+        return "a payload without before and after";
+    }
+    return json_member(root, "master_branch") != NULL ? "create" : "delete";
 }
 
 static bool github_parse(const struct host_headers *headers, struct slice body, struct changes *ret_changes,
@@ -64,7 +67,7 @@ static bool github_parse(const struct host_headers *headers, struct slice body, 
     if (strcmp(event, "push") == 0) {
         return push_read(root, headers, ret_changes, err);
     }
-    bool is_doubled = text_starts_with(event, "create") || strcmp(event, "delete") == 0;
+    bool is_doubled = strcmp(event, "create") == 0 || strcmp(event, "delete") == 0;
     changes_ignore(ret_changes, "%.60s %s", event,
                    is_doubled ? "carries no commit: the push says the same" : "is not a push");
     return true;

@@ -1,7 +1,7 @@
 #include "producer/hosts/signature.h"
 
+#include "tests/support/hook.h"
 #include "tests/support/scratch.h"
-#include "tests/support/unit.h"
 
 #include <string.h>
 
@@ -10,17 +10,10 @@ static const char published_secret[] = "It's a Secret to Everybody";
 static const char published_body[] = "Hello, World!";
 static const char published[] = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 
-static void secrets_auto(struct secrets *secrets)
-{
-    secrets_clear(secrets);
-}
-
-#define AUTO_SECRETS __attribute__((cleanup(secrets_auto))) struct secrets
-
 static void the_published_vector_is_genuine(void **state)
 {
     (void)state;
-    AUTO_SECRETS secrets = {0};
+    AUTO(secrets) struct secrets secrets = {0};
     secrets_add(&secrets, slice_of(published_secret));
     assert_true(signature_check_hub(&secrets, slice_of(published_body), published));
 }
@@ -28,7 +21,7 @@ static void the_published_vector_is_genuine(void **state)
 static void anything_else_is_refused(void **state)
 {
     (void)state;
-    AUTO_SECRETS secrets = {0};
+    AUTO(secrets) struct secrets secrets = {0};
     secrets_add(&secrets, slice_of(published_secret));
     static const char *const forged[] = {
         NULL,
@@ -56,7 +49,7 @@ static void anything_else_is_refused(void **state)
 static void both_secrets_are_good_while_one_replaces_the_other(void **state)
 {
     (void)state;
-    AUTO_SECRETS secrets = {0};
+    AUTO(secrets) struct secrets secrets = {0};
     secrets_add(&secrets, slice_of("the new one"));
     assert_false(signature_check_hub(&secrets, slice_of(published_body), published));
     secrets_add(&secrets, slice_of(published_secret));
@@ -66,7 +59,7 @@ static void both_secrets_are_good_while_one_replaces_the_other(void **state)
 static void without_a_secret_nothing_is_genuine(void **state)
 {
     (void)state;
-    AUTO_SECRETS secrets = {0};
+    AUTO(secrets) struct secrets secrets = {0};
     secrets_add(&secrets, slice_of(""));
     assert_int_equal(secrets.count, 0);
     assert_false(signature_check_hub(&secrets, slice_of(published_body), published));
@@ -79,13 +72,13 @@ static void a_secret_file_holds_one_secret_a_line(void **state)
     struct scratch scratch;
     assert_true(scratch_make(&scratch));
     scratch_write(&scratch, "first\r\n\nsecond\nthird\n");
-    AUTO_SECRETS secrets = {0};
+    AUTO(secrets) struct secrets secrets = {0};
     assert_true(secrets_read_file(scratch.path, &secrets, &err));
     assert_int_equal(secrets.count, 2);
     assert_string_equal(secrets.items[0], "first");
     assert_string_equal(secrets.items[1], "second");
     scratch_write(&scratch, "\n");
-    AUTO_SECRETS none = {0};
+    AUTO(secrets) struct secrets none = {0};
     assert_false(secrets_read_file(scratch.path, &none, &err));
     assert_non_null(strstr(err.text, "holds no secret"));
     assert_int_equal(scratch_remove(&scratch), 0);
