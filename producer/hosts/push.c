@@ -209,7 +209,9 @@ void push_add(const struct push *push, const struct move *move, struct changes *
     }
     AUTO(event) struct event *event = event_from(push, move);
     if (!event_check(event, &err)) {
-        changes_ignore(changes, "%.80s cannot be deployed: %s", move->ref, err.text);
+        static const char place[] = "event: data: ";
+        const char *mistake = err.text + (text_starts_with(err.text, place) ? strlen(place) : 0);
+        changes_ignore(changes, "%.80s cannot be deployed: %s", move->ref, mistake);
         return;
     }
     change_add(changes)->event = TAKE(event);
