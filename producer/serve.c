@@ -24,7 +24,7 @@ enum {
 
 static const struct option hook_rows[] = {
     {.name = "name", .type = OPTION_TEXT, .is_required = true, .help = "the hook's path is /hooks/<name>"},
-    {.name = "provider", .type = OPTION_TEXT, .is_required = true, .help = "the host that calls it: bitbucket"},
+    {.name = "provider", .type = OPTION_TEXT, .is_required = true, .help = "the host that calls it: " HOST_NAMES},
     {.name = "secret_file", .type = OPTION_TEXT, .help = "file with the secret; a second line holds the previous one"},
     {.name = "secret_env", .type = OPTION_TEXT, .help = "environment variable with the secret"},
     {.name = "unsigned",
@@ -95,7 +95,7 @@ static bool hook_read(const struct options *group, struct hook *hook, struct err
     const char *file = options_text(group, "secret_file");
     const char *variable = options_text(group, "secret_env");
     if (hook->host == NULL) {
-        return error_set(err, ERROR_FATAL, "hook %s: provider %s is not known; known is bitbucket", hook->name,
+        return error_set(err, ERROR_FATAL, "hook %s: provider %s is not known; known are " HOST_NAMES, hook->name,
                          options_text(group, "provider"));
     }
     if (file != NULL && !secrets_read_file(file, &hook->secrets, err)) {
@@ -251,8 +251,9 @@ static bool has_events(const struct changes *changes)
     return false;
 }
 
-static const char *find_header(void *context, const char *name)
+static const char *find_header(void *context, const char *name, size_t *ret_count)
 {
+    *ret_count = listener_header_count(context, name);
     return listener_header(context, name);
 }
 
@@ -266,7 +267,7 @@ static void take_delivery(struct server *server, const struct hook *hook, struct
     struct host_headers headers = {find_header, request};
     struct slice body = listener_body(request);
     struct error err;
-    if (!hook->is_unsigned && !hook->host->is_genuine(&hook->secrets, &headers, body)) {
+    if (!hook->is_unsigned && !hook->host->is_genuine(&hook->secrets, &headers, body, clock_wall_ms())) {
         refuse(request, hook->name, 401, "the signature is missing or wrong: is the secret the same on both sides?");
         return;
     }

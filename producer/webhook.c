@@ -3,46 +3,43 @@
 #include "producer/hosts/host.h"
 #include "schemas/change_line.h"
 #include "workers/common/base/auto.h"
+#include "workers/common/base/clock.h"
 #include "workers/common/base/file.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
 enum { INPUT_MAXIMUM = 32 * 1024 * 1024, HEADERS_MAXIMUM = 64 * 1024 };
 
-/* The headers' file as it was read: "Name: value" lines. The last answer is kept, so that it can be borrowed. */
+/* The headers' file as it was read: "Name: value" lines. Values are copied, so that they can be borrowed. */
 struct header_file {
     struct buffer text;
-    char *values[16];
-    size_t value_count;
+    struct texts values;
 };
 
-static const char *header_find(void *context, const char *name)
+static const char *header_find(void *context, const char *name, size_t *ret_count)
 {
     struct header_file *file = context;
     size_t length = strlen(name);
-    for (const char *line = file->text.ptr; line != NULL && *line != '\0';) {
-        const char *end = line + strcspn(line, "\r\n");
-        if (strncasecmp(line, name, length) == 0 && line[length] == ':' && file->value_count < 16) {
-            const char *value = line + length + 1;
-            while (value < end && isspace((unsigned char)*value)) {
-                value++;
-            }
-            file->values[file->value_count] = slice_copy(slice_from(value, (size_t)(end - value)));
-            return file->values[file->value_count++];
+    const char *found = NULL;
+    *ret_count = 0;
+    for (const char *line = file->text.ptr; *line != '\0';) {
+        size_t line_len = strcspn(line, "\r\n");
+        if (strncasecmp(line, name, length) == 0 && line[length] == ':' && (*ret_count)++ == 0) {
+            AUTO(text) char *value = slice_copy(slice_trim(slice_from(line + length + 1, line_len - length - 1)));
+            texts_add(&file->values, value);
+            found = file->values.items[file->values.count - 1];
         }
-        line = end + strspn(end, "\r\n");
+        line += line_len;
+        line += strspn(line, "\r\n");
     }
-    return NULL;
+    return found;
 }
 
 static void header_file_done(struct header_file *file)
 {
-    for (size_t i = 0; i < file->value_count; i++) {
-        free(file->values[i]);
-    }
+    texts_clear(&file->values);
     buffer_done(&file->text);
 }
 
@@ -71,7 +68,7 @@ static int parse_input(const struct command_line *line, const struct host *host,
     if (secret != NULL) {
         struct secrets secrets = {0};
         secrets_add(&secrets, slice_of(secret));
-        bool is_genuine = host->is_genuine(&secrets, &headers, buffer_slice(&body));
+        bool is_genuine = host->is_genuine(&secrets, &headers, buffer_slice(&body), clock_wall_ms());
         secrets_clear(&secrets);
         if (!is_genuine) {
             (void)fprintf(stderr, "tagfleet webhook parse: the signature is missing or wrong\n");
@@ -90,11 +87,11 @@ static int parse_input(const struct command_line *line, const struct host *host,
 static int webhook_parse(const struct command_line *line)
 {
     if (line->argument_count != 1) {
-        return command_usage(line, "name the provider: bitbucket");
+        return command_usage(line, "name the provider: " HOST_NAMES);
     }
     const struct host *host = host_named(line->arguments[0]);
     if (host == NULL) {
-        return command_usage(line, "provider %s is not known; known is bitbucket", line->arguments[0]);
+        return command_usage(line, "provider %s is not known; known are " HOST_NAMES, line->arguments[0]);
     }
     struct header_file file = {0};
     buffer_init(&file.text, HEADERS_MAXIMUM);
@@ -119,6 +116,6 @@ const struct command webhook_parse_command = {
     .summary = "read one webhook payload on standard input, print its events as JSON lines",
     .flags = flags,
     .run = webhook_parse,
-    .more = "Exit codes: 0 parsed, 1 rejected. Providers: bitbucket.",
+    .more = "Exit codes: 0 parsed, 1 rejected. Providers: " HOST_NAMES ".",
     .is_offline = true,
 };

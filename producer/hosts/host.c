@@ -1,6 +1,8 @@
 #include "producer/hosts/host.h"
 
-static const struct host *const hosts[] = {&bitbucket_host, NULL};
+const struct host *const hosts[] = {
+    &bitbucket_host, &bitbucket_server_host, &github_host, &gitlab_host, &gitea_host, &gogs_host, &generic_host, NULL,
+};
 
 const struct host *host_named(const char *provider)
 {
@@ -14,17 +16,15 @@ const struct host *host_named(const char *provider)
 
 const char *host_header(const struct host_headers *headers, const char *name)
 {
-    return headers->find != NULL ? headers->find(headers->context, name) : NULL;
+    size_t count = 0;
+    return headers->find != NULL ? headers->find(headers->context, name, &count) : NULL;
 }
 
-void changes_add(struct changes *changes, struct event *event)
+const char *host_header_alone(const struct host_headers *headers, const char *name)
 {
-    ((struct change *)groups_add(&changes->items, sizeof(struct change)))->event = event;
-}
-
-void changes_ignore(struct changes *changes, const char *reason)
-{
-    ((struct change *)groups_add(&changes->items, sizeof(struct change)))->reason = text_copy(reason);
+    size_t count = 0;
+    const char *value = headers->find != NULL ? headers->find(headers->context, name, &count) : NULL;
+    return count == 1 ? value : NULL;
 }
 
 void changes_clear(struct changes *changes)
@@ -35,5 +35,6 @@ void changes_clear(struct changes *changes)
         free(change->reason);
     }
     free(changes->items.items);
+    free(changes->moved_unnamed);
     *changes = (struct changes){0};
 }

@@ -1,9 +1,8 @@
 #include "producer/hosts/host.h"
 
-#include "tests/support/unit.h"
+#include "tests/support/hook.h"
 
 #include <string.h>
-#include <strings.h>
 
 #define SHA_A "709d658dc5b6d6afcd46049c2f332ee3f515a67d"
 #define SHA_B "1e65c05c1d5171631d92438a13901ca7dae9618c"
@@ -15,34 +14,9 @@
     "\"push\":{\"changes\":[" changes "]}}"
 #define CHANGE(old, new) "{\"old\":" old ",\"new\":" new ",\"forced\":false}"
 
-/* Headers as name, value, name, value, ..., NULL. */
-static const char *find(void *context, const char *name)
-{
-    for (const char *const *at = context; at != NULL && *at != NULL; at += 2) {
-        if (strcasecmp(at[0], name) == 0) {
-            return at[1];
-        }
-    }
-    return NULL;
-}
-
 static bool parse(const char *body, const char *const *headers, struct changes *changes, struct error *err)
 {
-    struct host_headers found = {find, (void *)headers};
-    return bitbucket_host.parse(&found, slice_of(body), changes, err);
-}
-
-static void changes_auto(struct changes *changes)
-{
-    changes_clear(changes);
-}
-
-#define AUTO_CHANGES __attribute__((cleanup(changes_auto))) struct changes
-
-static const struct change *change_at(const struct changes *changes, size_t position)
-{
-    assert_true(position < changes->items.count);
-    return (const struct change *)changes->items.items + position;
+    return hook_parse(&bitbucket_host, slice_of(body), headers, changes, err);
 }
 
 static void each_kind_of_change_is_told_apart(void **state)
@@ -67,7 +41,7 @@ static void each_kind_of_change_is_told_apart(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct error err = {0};
-        AUTO_CHANGES changes = {0};
+        AUTO(changes) struct changes changes = {0};
         AUTO(text)
         char *body =
             text_format("{\"actor\":{\"nickname\":\"emma\"},\"repository\":{\"full_name\":\"Acme/App\",\"uuid\":"
@@ -94,7 +68,7 @@ static void all_changes_of_a_push_come_in_their_order(void **state)
 {
     (void)state;
     struct error err;
-    AUTO_CHANGES changes = {0};
+    AUTO(changes) struct changes changes = {0};
     assert_true(parse(PUSH(CHANGE("null", SIDE("tag", "v-3-qa", SHA_A)) "," CHANGE(
                           "null", SIDE("bookmark", "x", SHA_A)) "," CHANGE("null", SIDE("branch", "main", SHA_B))),
                       NULL, &changes, &err));
@@ -114,8 +88,8 @@ static void a_redelivery_has_the_same_id_and_says_so(void **state)
                                         "1",           NULL};
     static const char *const again[] = {"x-event-key", "repo:push", "x-request-uuid", "u1", "x-attempt-number",
                                         "2",           NULL};
-    AUTO_CHANGES one = {0};
-    AUTO_CHANGES two = {0};
+    AUTO(changes) struct changes one = {0};
+    AUTO(changes) struct changes two = {0};
     assert_true(parse(body, first, &one, &err));
     assert_true(parse(body, again, &two, &err));
     const struct event *a = change_at(&one, 0)->event;
@@ -131,11 +105,11 @@ static void what_is_no_push_is_ignored_with_its_reason(void **state)
     (void)state;
     struct error err;
     static const char *const comment[] = {"X-Event-Key", "pullrequest:comment_created", NULL};
-    AUTO_CHANGES changes = {0};
+    AUTO(changes) struct changes changes = {0};
     assert_true(parse("{\"comment\":{}}", comment, &changes, &err));
     assert_null(change_at(&changes, 0)->event);
     assert_non_null(strstr(change_at(&changes, 0)->reason, "pullrequest:comment_created is not a push"));
-    AUTO_CHANGES empty = {0};
+    AUTO(changes) struct changes empty = {0};
     assert_true(parse(PUSH(""), NULL, &empty, &err));
     assert_null(change_at(&empty, 0)->event);
 }
@@ -151,22 +125,76 @@ static void what_is_not_bitbuckets_payload_is_refused_with_its_reason(void **sta
         "{}",
         "{\"push\":{\"changes\":[]}}",
         "{\"repository\":{\"full_name\":\"a/b\"},\"push\":{}}",
-        PUSH("{}"),
-        PUSH(CHANGE("null", "null")),
-        PUSH(CHANGE("null", "{\"type\":\"tag\",\"name\":\"v-1-qa\",\"target\":null}")),
-        PUSH(CHANGE("null", SIDE("tag", "a b", SHA_A))),
         PUSH(CHANGE("null", SIDE("tag", "a\\u0000b", SHA_A))),
-        PUSH(CHANGE("null", SIDE("tag", "v-1-qa", "not a commit"))),
         "{\"repository\":{\"full_name\":\"a/b\",\"full_name\":\"c/d\"},\"push\":{\"changes\":[]}}",
     };
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
         struct error err = {0};
-        AUTO_CHANGES changes = {0};
+        AUTO(changes) struct changes changes = {0};
         if (parse(bodies[i], push, &changes, &err)) {
             fail_msg("taken: %s", bodies[i]);
         }
         assert_int_equal(err.action, ERROR_REJECT);
         assert_true(strlen(err.text) > 10);
+    }
+}
+
+/* Our own sample: one bad change among good ones. */
+static void a_change_that_cannot_be_an_event_takes_no_other_with_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *change;
+        const char *reason;
+    } rows[] = {
+        {"{}", "neither new nor old"},
+        {"7", "neither new nor old"},
+        {CHANGE("null", "null"), "neither new nor old"},
+        {CHANGE("null", "{\"type\":\"tag\",\"name\":\"v-1-qa\",\"target\":null}"), "new.target.hash"},
+        {CHANGE("null", SIDE("tag", "v-1-qa", "")), "new.target.hash"},
+        {CHANGE("null", SIDE("tag", "a b", SHA_A)), "does not allow"},
+        {CHANGE("null", SIDE("tag", "v-1-qa", "not a commit")), "is not a commit"},
+        {CHANGE(SIDE("tag", "v-1-qa", "not a commit"), SIDE("tag", "v-1-qa", SHA_A)), "is not a commit"},
+        {CHANGE(SIDE("branch", "main", SHA_A), SIDE("branch", "main", SHA_A)), "has not moved"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct error err = {0};
+        AUTO(changes) struct changes changes = {0};
+        AUTO(text)
+        char *body = text_format("{\"repository\":{\"full_name\":\"a/b\"},\"push\":{\"changes\":[%s,%s,%s]}}",
+                                 CHANGE("null", SIDE("tag", "v-2-qa", SHA_A)), rows[i].change,
+                                 CHANGE("null", SIDE("branch", "main", SHA_B)));
+        assert_true(parse(body, NULL, &changes, &err));
+        assert_int_equal(changes.items.count, 3);
+        assert_string_equal(event_at(&changes, 0)->ref, "refs/tags/v-2-qa");
+        if (strstr(reason_at(&changes, 1), rows[i].reason) == NULL) {
+            fail_msg("row %zu: %s", i, reason_at(&changes, 1));
+        }
+        assert_string_equal(event_at(&changes, 2)->ref, "refs/heads/main");
+    }
+}
+
+/* Our own sample: Bitbucket's own pipelines stop at five refs. */
+static void a_push_of_many_refs_is_as_many_events(void **state)
+{
+    (void)state;
+    enum { REFS = 12 };
+    struct error err;
+    AUTO(buffer) struct buffer body;
+    AUTO(changes) struct changes changes = {0};
+    buffer_init(&body, 1 << 20);
+    buffer_append_text(&body, "{\"repository\":{\"full_name\":\"a/b\"},\"push\":{\"changes\":[");
+    for (int i = 0; i < REFS; i++) {
+        buffer_append_format(
+            &body, "%s{\"old\":null,\"new\":{\"type\":\"tag\",\"name\":\"v-%d-qa\",\"target\":{\"hash\":\"%s\"}}}",
+            i > 0 ? "," : "", i, SHA_A);
+    }
+    buffer_append_text(&body, "]}}");
+    assert_true(parse(body.ptr, NULL, &changes, &err));
+    assert_int_equal(changes.items.count, REFS);
+    for (size_t i = 0; i < REFS; i++) {
+        AUTO(text) char *ref = text_format("refs/tags/v-%zu-qa", i);
+        assert_string_equal(event_at(&changes, i)->ref, ref);
     }
 }
 
@@ -177,6 +205,8 @@ int main(void)
         cmocka_unit_test(all_changes_of_a_push_come_in_their_order),
         cmocka_unit_test(a_redelivery_has_the_same_id_and_says_so),
         cmocka_unit_test(what_is_no_push_is_ignored_with_its_reason),
+        cmocka_unit_test(a_change_that_cannot_be_an_event_takes_no_other_with_it),
+        cmocka_unit_test(a_push_of_many_refs_is_as_many_events),
         cmocka_unit_test(what_is_not_bitbuckets_payload_is_refused_with_its_reason),
     };
     return cmocka_run_group_tests_name("bitbucket", tests, NULL, NULL);

@@ -1,0 +1,6 @@
+#include "tests/fuzz/hook_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    return hook_fuzz(&github_host, data, size);
+}

@@ -1,0 +1,6 @@
+#include "tests/fuzz/hook_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    return hook_fuzz(&gogs_host, data, size);
+}
