@@ -6,18 +6,9 @@
 
 #include "producer/hosts/host.h"
 #include "schemas/identity.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <ctype.h>
-#include <stdint.h>
-
-#define PROMISE(claim)                                                                                                 \
-    do {                                                                                                               \
-        if (!(claim)) {                                                                                                \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static inline void event_promise(const struct host *host, const struct event *event, struct buffer *text)
 {

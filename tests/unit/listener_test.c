@@ -60,6 +60,8 @@ static void on_request(void *context, struct listener_request *request)
     const char *header = listener_header(request, "X-Test");
     struct slice body = listener_body(request);
     desk->requests++;
+    assert_int_equal(listener_header_count(request, "X-TEST"), 2);
+    assert_int_equal(listener_header_count(request, "X-Absent"), 0);
     (void)snprintf(desk->method, sizeof(desk->method), "%s", listener_method(request));
     (void)snprintf(desk->path, sizeof(desk->path), "%s", listener_path(request));
     (void)snprintf(desk->body, sizeof(desk->body), "%.*s", (int)body.len, body.ptr);
@@ -135,13 +137,13 @@ static void on_done(void *context, const struct http_answer *answered)
 
 static void post(struct desk *desk, const char *body, struct ending *ending)
 {
-    static const char *const headers[] = {"X-Test: one"};
+    static const char *const headers[] = {"X-Test: one", "x-test: two", "X-Test-2: three"};
     AUTO(text) char *url = text_format("http://127.0.0.1:%u/hooks/a%%20b?x=1", listener_port(desk->listener));
     struct http_request request = {
         .method = "POST",
         .url = url,
         .headers = headers,
-        .header_count = 1,
+        .header_count = 3,
         .body = slice_of(body),
         .timeout_ms = 20000,
         .answer_maximum_bytes = 1000,
