@@ -25,7 +25,7 @@ struct ref_state {
     int64_t
         generation;   /* counts up when the ref is created again or comes back to a commit; part of the deployment id */
     bool waiting;     /* the commit was pushed, its build is not published yet */
-    bool polled;      /* a poll has told of this ref, now or ever */
+    bool polled;      /* a poll has looked at it and at all others of its kind */
     bool baseline;    /* the commit was there when the poll first looked: it was not deployed */
     char *deployment; /* the last deployment of this ref */
     char *build;      /* the build it was of */

@@ -192,7 +192,6 @@ struct ref_state *order_apply(const struct ref_state *state, const struct event 
         next->committed_ms = state->committed_ms;
         next->commit = text_copy_or_null(state->commit);
     }
-    next->polled = next->polled || event->origin == ORIGIN_POLL;
     if (order != ORDER_NEXT) {
         return next;
     }

@@ -310,17 +310,19 @@ static void resolver_release_waiting(const struct decision *decision)
 }
 
 /* The poll's first look: what was there before anybody looked is remembered, not deployed. Of a ref that is known only
- * the mark is news, that a poll has told of it. */
+ * the mark is news: the poll has told all of its kind. */
 static void resolver_baseline(const struct decision *decision, const struct ref_state *known)
 {
     const struct event *event = decision->event;
-    if (known != NULL && known->polled) {
+    bool is_mark = event->before != NULL && event->after != NULL && strcmp(event->before, event->after) == 0;
+    if (known != NULL && (!is_mark || known->polled)) {
         log_event(LOG_INFO, "seen before", "event", decision->event_id, "repository", event->repository, "ref",
                   event->ref, NULL);
         return;
     }
     struct ref_state *state =
         order_apply(known, event, decision->event_id, known == NULL ? ORDER_NEXT : ORDER_DUPLICATE);
+    state->polled = known != NULL;
     if (known == NULL) {
         struct deployment *deployment = deployment_new(decision, state, event->after, NULL, DEPLOYMENT_IGNORED);
         deployment_end(decision, deployment, DEPLOYMENT_IGNORED,
