@@ -32,7 +32,7 @@ bool token_append_header(const char *path, const char *prefix, struct buffer *he
     buffer_init(&content, TOKEN_MAXIMUM_BYTES);
     /* All at once: no half of it is left behind where the buffer grew. */
     buffer_expect(&content, TOKEN_MAXIMUM_BYTES);
-    bool is_read = file_read(path, &content, err);
+    bool is_read = file_read(path, &content, err) || error_prefix(err, "%s", path);
     struct slice token = slice_trim(buffer_slice(&content));
     if (is_read && (token.len == 0 || !slice_is_visible(token))) {
         is_read = error_set(err, ERROR_REJECT, "%s must hold one token, or user:password, on one line", path);
