@@ -1,6 +1,7 @@
 #include "producer/serve.h"
 
 #include "producer/hosts/host.h"
+#include "producer/poll/poll.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/command.h"
@@ -66,6 +67,7 @@ struct server {
     struct loop *loop;
     struct listener *listener;
     struct publisher *publisher;
+    struct poll *poll; /* NULL: nothing is polled */
     int wake_fd;
     struct hook *hooks;
     size_t hook_count;
@@ -336,6 +338,7 @@ static bool server_open(struct server *server, const struct options *options, st
     };
     return hooks_read(options, server, err) &&
            publisher_open(options, server->wake_fd, STORE_TIMEOUT_MS, &server->publisher, err) &&
+           poll_open(options, server->loop, server->publisher, &server->poll, err) &&
            listener_open(server->loop, &settings, &server->listener, err);
 }
 
@@ -345,6 +348,8 @@ static void server_loop(struct server *server)
     while (!server->is_draining || (server->pending_count > 0 && clock_monotonic_ms() < deadline_ms)) {
         loop_turn(server->loop, server->pending_count > 0 ? 50 : 1000);
         publisher_poll(server->publisher, 0);
+        server->is_broken = server->is_broken || poll_is_broken(server->poll);
+        server->is_draining = server->is_draining || server->is_broken;
         if (server->is_draining && deadline_ms == INT64_MAX) {
             deadline_ms = clock_monotonic_ms() + DRAIN_TIMEOUT_MS;
         }
@@ -373,6 +378,7 @@ int serve_run(const struct options *options)
     }
     /* First the publisher: what it still reports answers requests of the listener. */
     publisher_close(server.publisher);
+    poll_close(server.poll);
     listener_close(server.listener);
     hooks_free(server.hooks, server.hook_count);
     signals_unwatch(signals);

@@ -34,6 +34,7 @@ static const struct field event_fields[] = {
     MEMBER_BOOLEAN(event, redelivered),
     MEMBER_TEXT(event, delivery, OPTIONAL, check_not_empty),
     MEMBER_TEXT(event, actor, OPTIONAL, check_not_empty),
+    MEMBER_BOOLEAN(event, baseline),
     {0},
 };
 

@@ -36,6 +36,7 @@ struct event {
     bool redelivered; /* the host says that it has sent this before */
     char *delivery;   /* the host's id of this delivery */
     char *actor;
+    bool baseline; /* the ref was there when the poll first looked: remembered, not deployed */
 };
 
 extern const struct codec event_codec;

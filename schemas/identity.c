@@ -35,8 +35,11 @@ void identity_event(const struct event *event, char ret_id[EVENT_ID_SIZE])
         commit_is_absent(event->before) ? NULL : event->before,
         commit_is_absent(event->after) ? NULL : event->after,
         event->build,
+        "baseline",
     };
-    digest_parts(parts, sizeof(parts) / sizeof(parts[0]), ret_id, EVENT_ID_SIZE);
+    /* What is only to be remembered is another event than the same change told by somebody who wants it deployed. */
+    size_t count = sizeof(parts) / sizeof(parts[0]);
+    digest_parts(parts, event->baseline ? count : count - 1, ret_id, EVENT_ID_SIZE);
 }
 
 static void deployment_id(const char *const *parts, size_t count, char ret_id[DEPLOYMENT_ID_SIZE])

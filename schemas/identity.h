@@ -10,7 +10,8 @@
 enum { EVENT_ID_SIZE = 33, DEPLOYMENT_ID_SIZE = 19 }; /* with NUL */
 
 /* SHA-256 over repository, ref, old commit, new commit and build; hexadecimal, first 32 digits. An absent commit and
- * one of all zeros are the same, so that every host's way of saying "none" gives one id. */
+ * one of all zeros are the same, so that every host's way of saying "none" gives one id. A baseline event has an id of
+ * its own. */
 void identity_event(const struct event *event, char ret_id[EVENT_ID_SIZE]);
 
 /* d- and 16 hexadecimal digits over repository, ref, commit, artifact location and the ref's generation. location may

@@ -6,6 +6,7 @@ static const struct field step_fields[] = {
     MEMBER_TEXT(ref_step, after, OPTIONAL, check_commit),
     MEMBER_TEXT(ref_step, delivery, OPTIONAL, check_not_empty),
     MEMBER_BOOLEAN(ref_step, late),
+    MEMBER_BOOLEAN(ref_step, polled),
     {0},
 };
 
@@ -16,6 +17,8 @@ static const struct field ref_state_fields[] = {
     MEMBER_TIME(ref_state, committed, OPTIONAL),
     MEMBER_INTEGER(ref_state, generation, REQUIRED),
     MEMBER_BOOLEAN(ref_state, waiting),
+    MEMBER_BOOLEAN(ref_state, polled),
+    MEMBER_BOOLEAN(ref_state, baseline),
     MEMBER_TEXT(ref_state, deployment, OPTIONAL, check_not_empty),
     MEMBER_TEXT(ref_state, build, OPTIONAL, check_artifact_name),
     MEMBER_GROUPS(ref_state, steps, REQUIRED, step_fields, ref_step),

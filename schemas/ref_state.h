@@ -13,6 +13,7 @@ struct ref_step {
     char *after;    /* absent: deleted */
     char *delivery; /* the host's id of the delivery, where there is one */
     bool late;      /* the ref had moved on already */
+    bool polled;    /* found by a poll: the ref may have been elsewhere between before and after */
 };
 
 struct ref_state {
@@ -24,6 +25,8 @@ struct ref_state {
     int64_t
         generation;   /* counts up when the ref is created again or comes back to a commit; part of the deployment id */
     bool waiting;     /* the commit was pushed, its build is not published yet */
+    bool polled;      /* a poll has looked at it and at all others of its kind */
+    bool baseline;    /* the commit was there when the poll first looked: it was not deployed */
     char *deployment; /* the last deployment of this ref */
     char *build;      /* the build it was of */
     struct groups steps; /* of struct ref_step, oldest first */

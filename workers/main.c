@@ -1,6 +1,7 @@
 /*
  * tagfleet: the table of its subcommands.
  */
+#include "producer/api/repository.h"
 #include "producer/emit.h"
 #include "producer/map.h"
 #include "producer/serve.h"
@@ -34,7 +35,8 @@ static const struct option log_options[] = {
 };
 
 static const struct option *const tables[] = {
-    kafka_options, aws_options, producer_options, resolver_options, copier_options, log_options, NULL,
+    kafka_options,    aws_options,    producer_options, repository_options,
+    resolver_options, copier_options, log_options,      NULL,
 };
 
 static void log_start(const struct command_line *line)
@@ -53,7 +55,8 @@ static bool config_is_valid(const struct options *options, struct buffer *mistak
 {
     AUTO(plan) struct plan *plan = NULL;
     bool is_plan_valid = plan_read(options, &plan, mistakes);
-    return serve_check(options, mistakes) && is_plan_valid;
+    bool is_repositories_valid = repositories_check(options, mistakes);
+    return serve_check(options, mistakes) && is_repositories_valid && is_plan_valid;
 }
 
 static int config_check(const struct command_line *line)

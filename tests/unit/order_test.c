@@ -20,6 +20,7 @@ struct change {
     const char *delivery;
     bool redelivered;
     int64_t committed_ms;
+    bool polled;
 };
 
 static struct event event_of(const struct change *change)
@@ -34,6 +35,7 @@ static struct event event_of(const struct change *change)
         .delivery = (char *)change->delivery,
         .redelivered = change->redelivered,
         .committed_ms = change->committed_ms,
+        .origin = change->polled ? ORIGIN_POLL : ORIGIN_WEBHOOK,
     };
 }
 
@@ -265,6 +267,76 @@ static void memory_is_bounded_and_the_newest_steps_stay(void **unused)
     assert_string_equal(last->after, before);
 }
 
+/* --- the poll beside webhooks --- */
+
+static void a_polls_older_find_does_not_undo_the_webhook_that_overtook_it(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a});
+    /* a -> b was lost, the poll has seen b; before it has said so, the webhook b -> c arrives. */
+    assert_int_equal(happens(&state, &(struct change){b, c}), ORDER_NEXT);
+    assert_int_equal(happens(&state, &(struct change){a, b, .polled = true}), ORDER_OLDER);
+    assert_string_equal(state->commit, c);
+}
+
+static void a_polls_find_stands_for_the_pushes_it_bridges(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a});
+    assert_int_equal(happens(&state, &(struct change){a, c, .polled = true}), ORDER_NEXT);
+    /* a -> b and b -> c, delivered again by hand much later, and without dates. */
+    assert_int_equal(happens(&state, &(struct change){a, b, .delivery = "1"}), ORDER_OLDER);
+    assert_int_equal(happens(&state, &(struct change){b, c, .delivery = "2"}), ORDER_SAME);
+    assert_string_equal(state->commit, c);
+    assert_int_equal(happens(&state, &(struct change){c, d}), ORDER_NEXT);
+}
+
+static void the_same_change_by_webhook_and_poll_is_one(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a});
+    (void)happens(&state, &(struct change){a, b, .delivery = "1"});
+    assert_int_equal(happens(&state, &(struct change){a, b, .delivery = "poll/0/a", .polled = true}), ORDER_DUPLICATE);
+    (void)happens(&state, &(struct change){b, c, .delivery = "poll/0/b", .polled = true});
+    assert_int_equal(happens(&state, &(struct change){b, c, .delivery = "2"}), ORDER_DUPLICATE);
+}
+
+static void two_polls_that_find_the_same_way_back_are_one(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    (void)happens(&state, &(struct change){NULL, a});
+    (void)happens(&state, &(struct change){a, b, .delivery = "1"});
+    assert_int_equal(happens(&state, &(struct change){b, a, .delivery = "poll/0/b", .polled = true}), ORDER_NEXT);
+    assert_int_equal(happens(&state, &(struct change){a, b, .delivery = "2"}), ORDER_NEXT);
+    /* The other producer's, late: the ref is at b again, but this is what was told before. */
+    assert_int_equal(happens(&state, &(struct change){b, a, .delivery = "poll/0/b", .polled = true}), ORDER_DUPLICATE);
+    assert_string_equal(state->commit, b);
+    /* And a real second way back, which was compared with another generation. */
+    assert_int_equal(happens(&state, &(struct change){b, a, .delivery = "poll/2/b", .polled = true}), ORDER_NEXT);
+}
+
+static void a_baseline_is_no_repetition_of_its_webhook(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    struct event baseline = event_of(&(struct change){NULL, a, EVENT_TAG_CREATED, .polled = true});
+    struct event webhook = event_of(&(struct change){NULL, a, EVENT_TAG_CREATED, "1"});
+    baseline.baseline = true;
+    char id[EVENT_ID_SIZE];
+    identity_event(&baseline, id);
+    state = order_apply(NULL, &baseline, id, ORDER_NEXT);
+    assert_true(state->baseline);
+    assert_false(state->polled);
+    identity_event(&webhook, id);
+    assert_int_equal(order_judge(state, &webhook, id), ORDER_SAME);
+    assert_int_equal(happens(&state, &(struct change){a, b, EVENT_TAG_MOVED}), ORDER_NEXT);
+    assert_false(state->baseline);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +355,11 @@ int main(void)
         cmocka_unit_test(without_dates_an_event_that_touches_nothing_known_is_believed),
         cmocka_unit_test(the_same_commit_again_is_no_news_by_itself),
         cmocka_unit_test(memory_is_bounded_and_the_newest_steps_stay),
+        cmocka_unit_test(a_polls_older_find_does_not_undo_the_webhook_that_overtook_it),
+        cmocka_unit_test(a_polls_find_stands_for_the_pushes_it_bridges),
+        cmocka_unit_test(the_same_change_by_webhook_and_poll_is_one),
+        cmocka_unit_test(two_polls_that_find_the_same_way_back_are_one),
+        cmocka_unit_test(a_baseline_is_no_repetition_of_its_webhook),
     };
     return cmocka_run_group_tests_name("order", tests, NULL, NULL);
 }

@@ -48,13 +48,15 @@ static bool commit_was_left(const struct ref_state *state, const char *commit)
     return false;
 }
 
-/* The event starts where a known step ended and the next known step did not go on: it fills a hole in the past. */
+/* The event starts where a known step ended and the next known step did not go on: it fills a hole in the past. So it
+ * does when a poll found the next step, which may stand for several. */
 static bool fills_a_hole(const struct ref_state *state, const char *before)
 {
     for (size_t i = 0; i + 1 < state->steps.count; i++) {
         const struct ref_step *step = step_at(state, i);
         if (!step->late && !commit_is_absent(before) && same_commit(step->after, before)) {
-            return !same_commit(step_at(state, i + 1)->before, before);
+            const struct ref_step *next = step_at(state, i + 1);
+            return next->polled || !same_commit(next->before, before);
         }
     }
     return false;
@@ -120,32 +122,45 @@ enum order order_judge(const struct ref_state *state, const struct event *event,
     return judge_by_date(state, event, is_before_known && commit_is_absent(event->before));
 }
 
-static void step_copy(struct groups *steps, const char *event_id, const char *before, const char *after,
-                      const char *delivery, bool is_late)
+static void step_copy(struct groups *steps, const struct ref_step *from)
 {
     struct ref_step *step = groups_add(steps, sizeof(*step));
-    step->late = is_late;
-    step->event = text_copy(event_id);
-    step->before = commit_is_absent(before) ? NULL : text_copy(before);
-    step->after = commit_is_absent(after) ? NULL : text_copy(after);
-    step->delivery = delivery != NULL ? text_copy(delivery) : NULL;
+    step->late = from->late;
+    step->polled = from->polled;
+    step->event = text_copy(from->event);
+    step->before = commit_is_absent(from->before) ? NULL : text_copy(from->before);
+    step->after = commit_is_absent(from->after) ? NULL : text_copy(from->after);
+    step->delivery = from->delivery != NULL ? text_copy(from->delivery) : NULL;
+}
+
+static void step_add(struct groups *steps, const struct event *event, char *event_id, bool is_late)
+{
+    struct ref_step step = {
+        .event = event_id,
+        .before = event->before,
+        .after = event->after,
+        .delivery = event->delivery,
+        .late = is_late,
+        .polled = event->origin == ORIGIN_POLL,
+    };
+    step_copy(steps, &step);
 }
 
 /* An older event goes before all others, so that the last step is always the one that led to the present. */
 static void steps_apply(const struct ref_state *state, const struct event *event, const char *event_id,
                         enum order order, struct groups *steps)
 {
+    AUTO(text) char *id = text_copy(event_id);
     if (order == ORDER_OLDER) {
-        step_copy(steps, event_id, event->before, event->after, event->delivery, true);
+        step_add(steps, event, id, true);
     }
     size_t count = state != NULL ? state->steps.count : 0;
     size_t skipped = count >= ORDER_STEPS_MAXIMUM ? count - ORDER_STEPS_MAXIMUM + 1 : 0;
     for (size_t i = skipped; i < count; i++) {
-        const struct ref_step *step = step_at(state, i);
-        step_copy(steps, step->event, step->before, step->after, step->delivery, step->late);
+        step_copy(steps, step_at(state, i));
     }
     if (order == ORDER_NEXT || order == ORDER_SAME) {
-        step_copy(steps, event_id, event->before, event->after, event->delivery, false);
+        step_add(steps, event, id, false);
     }
 }
 
@@ -172,6 +187,8 @@ struct ref_state *order_apply(const struct ref_state *state, const struct event 
         next->deployment = text_copy_or_null(state->deployment);
         next->build = text_copy_or_null(state->build);
         next->waiting = state->waiting;
+        next->polled = state->polled;
+        next->baseline = state->baseline;
         next->committed_ms = state->committed_ms;
         next->commit = text_copy_or_null(state->commit);
     }
@@ -183,6 +200,7 @@ struct ref_state *order_apply(const struct ref_state *state, const struct event 
     next->commit = commit_is_absent(event->after) ? NULL : text_copy(event->after);
     next->committed_ms = event->committed_ms;
     next->waiting = false;
+    next->baseline = event->baseline;
     free(next->build);
     next->build = NULL;
     return next;

@@ -1,9 +1,9 @@
 #include "workers/resolver/plan.h"
 
 #include "workers/common/aws/endpoint.h"
+#include "workers/common/base/pattern.h"
 #include "workers/common/engine/worker.h"
 
-#include <fnmatch.h>
 #include <stdlib.h>
 
 static const struct option copy_rows[] = {
@@ -251,7 +251,7 @@ static const struct options *plan_repository(const struct plan *plan, const char
 {
     for (size_t i = 0; i < options_groups(plan->options, "repositories"); i++) {
         const struct options *group = options_group(plan->options, "repositories", i);
-        if (fnmatch(options_text(group, "name"), repository, 0) == 0) {
+        if (pattern_matches(options_text(group, "name"), repository)) {
             return group;
         }
     }
@@ -424,12 +424,7 @@ bool plan_branch_may_deploy(const struct plan *plan, const char *repository, con
     if (count == 0) {
         count = options_texts(plan->options, "resolver.branches", &patterns);
     }
-    for (size_t i = 0; i < count; i++) {
-        if (fnmatch(patterns[i], branch, 0) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return patterns_match(patterns, count, branch);
 }
 
 bool plan_needs_build(const struct plan *plan, const char *repository)

@@ -224,6 +224,7 @@ static void resolver_deploy(const struct decision *decision, struct ref_state *s
     free(state->build);
     state->build = text_copy_or_null(build);
     state->waiting = false;
+    state->baseline = false;
     if (tag.outcome == TAG_MALFORMED) {
         deployment_end(decision, deployment, DEPLOYMENT_REJECTED, tag.reason);
         return;
@@ -308,11 +309,38 @@ static void resolver_release_waiting(const struct decision *decision)
     texts_clear(&waiting.refs);
 }
 
+/* The poll's first look: what was there before anybody looked is remembered, not deployed. Of a ref that is known only
+ * the mark is news: the poll has told all of its kind. */
+static void resolver_baseline(const struct decision *decision, const struct ref_state *known)
+{
+    const struct event *event = decision->event;
+    bool is_mark = event->before != NULL && event->after != NULL && strcmp(event->before, event->after) == 0;
+    if (known != NULL && (!is_mark || known->polled)) {
+        log_event(LOG_INFO, "seen before", "event", decision->event_id, "repository", event->repository, "ref",
+                  event->ref, NULL);
+        return;
+    }
+    struct ref_state *state =
+        order_apply(known, event, decision->event_id, known == NULL ? ORDER_NEXT : ORDER_DUPLICATE);
+    state->polled = known != NULL;
+    if (known == NULL) {
+        struct deployment *deployment = deployment_new(decision, state, event->after, NULL, DEPLOYMENT_IGNORED);
+        deployment_end(decision, deployment, DEPLOYMENT_IGNORED,
+                       "it was there when the poll first looked: to deploy it, run tagfleet emit with this ref and "
+                       "commit, or deliver its webhook again");
+    }
+    resolver_remember(decision, state);
+}
+
 static void resolver_decide(const struct decision *decision)
 {
     const struct event *event = decision->event;
     struct memory *memory = decision->resolver->memory;
     const struct ref_state *known = memory_ref(memory, event->repository, event->ref);
+    if (event->baseline && event->kind != EVENT_REF_DELETED) {
+        resolver_baseline(decision, known);
+        return;
+    }
     enum order order = order_judge(known, event, decision->event_id);
     if (order == ORDER_DUPLICATE) {
         log_event(LOG_INFO, "seen before", "event", decision->event_id, "repository", event->repository, "ref",
@@ -325,6 +353,8 @@ static void resolver_decide(const struct decision *decision)
     struct ref_state *state = order_apply(known, event, decision->event_id, order);
     bool is_news =
         event->build != NULL && (known == NULL || known->build == NULL || strcmp(known->build, event->build) != 0);
+    /* Somebody else than the first look tells of it, so it is to be deployed. */
+    bool is_wanted = order == ORDER_SAME && known->baseline;
     if (order == ORDER_OLDER) {
         struct deployment *deployment =
             deployment_new(decision, state, event->after, event->build, DEPLOYMENT_SUPERSEDED);
@@ -332,7 +362,8 @@ static void resolver_decide(const struct decision *decision)
     } else if (event->kind == EVENT_REF_DELETED) {
         struct deployment *deployment = deployment_new(decision, state, NULL, NULL, DEPLOYMENT_IGNORED);
         deployment_end(decision, deployment, DEPLOYMENT_IGNORED, "the ref was deleted: nothing to deploy");
-    } else if (order == ORDER_NEXT || is_news) {
+    } else if (order == ORDER_NEXT || is_news || is_wanted) {
+        state->generation += is_wanted ? 1 : 0; /* another deployment than the one that was ignored */
         resolver_deploy(decision, state);
     }
     resolver_remember(decision, state);
