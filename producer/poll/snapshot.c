@@ -143,7 +143,7 @@ static void waits_end(struct snapshot *snapshot, bool is_caught_up)
 {
     uint64_t until = snapshot->wait_count;
     for (struct snapshot_wait *wait; (wait = wait_ended(snapshot, until, is_caught_up)) != NULL;) {
-        unlink_wait(wait);
+        unlink_wait(wait); // NOLINT(clang-analyzer-unix.Malloc): unlinked before it is freed
         if (wait->err.action == ERROR_NONE && !is_caught_up) {
             const struct error *reason = tables_error(snapshot->tables);
             (void)error_set(&wait->err, ERROR_RETRY, "the table refs is not read to its end%s%.200s",
@@ -179,7 +179,7 @@ void snapshot_close(struct snapshot *snapshot)
         return;
     }
     while (snapshot->waits != NULL) {
-        snapshot_cancel(snapshot->waits);
+        snapshot_cancel(snapshot->waits); // NOLINT(clang-analyzer-unix.Malloc): unlinked before it is freed
     }
     tables_close(snapshot->tables);
     loop_timer_cancel(snapshot->loop, snapshot->timer);
