@@ -130,7 +130,9 @@ static struct snapshot_wait *wait_ended(const struct snapshot *snapshot, uint64_
 {
     struct snapshot_wait *wait = snapshot->waits;
     int64_t now_ms = clock_monotonic_ms();
+    // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): unlinked before it is freed
     while (wait != NULL &&
+           // NOLINTNEXTLINE(clang-analyzer-unix.Malloc)
            (wait->number >= until || (!is_caught_up && wait->err.action == ERROR_NONE && now_ms < wait->deadline_ms))) {
         wait = wait->next;
     }
@@ -143,7 +145,7 @@ static void waits_end(struct snapshot *snapshot, bool is_caught_up)
 {
     uint64_t until = snapshot->wait_count;
     for (struct snapshot_wait *wait; (wait = wait_ended(snapshot, until, is_caught_up)) != NULL;) {
-        unlink_wait(wait); // NOLINT(clang-analyzer-unix.Malloc): unlinked before it is freed
+        unlink_wait(wait);
         if (wait->err.action == ERROR_NONE && !is_caught_up) {
             const struct error *reason = tables_error(snapshot->tables);
             (void)error_set(&wait->err, ERROR_RETRY, "the table refs is not read to its end%s%.200s",
