@@ -233,3 +233,15 @@ def test_plain_git_is_asked_with_ls_remote(make_polling, tmp_path):
         wait_outcome(fleet, ref, sha)
     git("push", "-q", "origin", ":v-1.0.1-qa")
     wait_outcome(fleet, "refs/tags/v-1.0.1-qa", None, "ignored")
+
+
+def test_every_mistake_of_a_repository_is_told_with_what_would_be_right(broker, make_fleet):
+    fleet = make_fleet(broker, config="""producer: { repositories = (
+      { name = "Acme/App"; provider = "github"; poll = "5 min"; url = "https://x/y"; },
+      { name = "a/b"; provider = "git"; url = "ext::sh"; branches = (); tags = (); poll = "1h"; },
+      { name = "a/b"; provider = "gitlab"; api_url = "https://u:s3cret@h"; token_file = "/nope"; } ); };""")
+    done = fleet.run("config", "check")
+    assert done.returncode == 100 and "s3cret" not in done.stderr
+    for told in ("in lower case", "url is for provider git", "url must be https://", "nothing to poll", "api_url must be https://host",
+                 "/nope: cannot be read", "is there twice"):
+        assert told in done.stderr
