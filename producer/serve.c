@@ -171,9 +171,9 @@ static struct output *delivery_outputs(struct delivery *delivery, const struct c
             continue;
         }
         *end = message_output(&event_codec, event, "events", event->repository);
-        end = &(*end)->next;
-        message_format_data(&event_codec, event, &delivery->answer);
+        buffer_append(&delivery->answer, slice_from((*end)->value, (*end)->value_len));
         buffer_append_char(&delivery->answer, '\n');
+        end = &(*end)->next;
     }
     return first;
 }
