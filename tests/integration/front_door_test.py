@@ -1,11 +1,11 @@
 """The webhooks' server towards the world: what is kept while the brokers are away, who gets in, and what strangers can do
 to it."""
-import datetime
 import gzip
 import hashlib
 import hmac
 import json
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -374,3 +374,20 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out(door):
             one.close()
     assert door.metric('tagfleet_requests_refused_total{status="0"}') >= 200
     assert door.post(push("v-2.0.0-qa")).status_code == 202
+
+
+@pytest.mark.skipif(shutil.which("slowhttptest") is None, reason="slowhttptest is not installed")
+def test_a_public_tool_for_slow_attacks_finds_the_service_available(door):
+    url = f"{door.url}/hooks/github"
+    attacks = [["-H", "-i", "1"], ["-B", "-s", "4096", "-i", "1"], ["-X", "-w", "10", "-y", "20", "-n", "2", "-z", "5"]]
+    running = [subprocess.Popen(["slowhttptest", *attack, "-c", "100", "-r", "100", "-l", "8", "-p", "3", "-u", url, "-t", "POST"],
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for attack in attacks]
+    answers = []
+    while any(one.poll() is None for one in running):
+        answers.append(door.post(push(f"v-1.0.{len(answers)}-qa")).status_code)
+        time.sleep(0.2)
+    reports = [one.communicate()[0] for one in running]
+    assert set(answers) == {202}
+    for report in reports:
+        assert re.findall(r"service available:\S*\s+\S*?(YES|NO)", report)[-1] == "YES", report[-2000:]
+    assert door.metric('tagfleet_requests_refused_total{status="0"}') > 50
