@@ -132,16 +132,15 @@ static void parcel_acknowledged(void *context, const struct error *err)
 /* One reference of `unacknowledged` is ours until all are on their way. */
 static void parcel_send(struct parcel *parcel)
 {
+    struct error err = {0};
+    bool is_sent = true;
     parcel->unacknowledged = 1;
     parcel->store->sent += parcel->may_spool ? 1 : 0;
-    struct error err = {0};
-    for (const struct output *output = parcel->outputs; output != NULL && !parcel->is_failed; output = output->next) {
-        parcel->unacknowledged++;
-        if (!publisher_send(parcel->store->publisher, output, parcel_acknowledged, parcel, &err)) {
-            parcel_acknowledged(parcel, &err);
-        }
+    for (const struct output *output = parcel->outputs; output != NULL && is_sent; output = output->next) {
+        is_sent = publisher_send(parcel->store->publisher, output, parcel_acknowledged, parcel, &err);
+        parcel->unacknowledged += is_sent ? 1 : 0;
     }
-    parcel_acknowledged(parcel, NULL);
+    parcel_acknowledged(parcel, is_sent ? NULL : &err);
 }
 
 void store_put(struct store *store, struct output *outputs, bool may_spool, store_done *done, void *context)

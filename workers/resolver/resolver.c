@@ -354,7 +354,7 @@ static void resolver_decide(const struct decision *decision)
     bool is_news =
         event->build != NULL && (known == NULL || known->build == NULL || strcmp(known->build, event->build) != 0);
     /* Somebody else than the first look tells of it, so it is to be deployed. */
-    bool is_wanted = order == ORDER_SAME && known->baseline;
+    bool is_wanted = order == ORDER_SAME && known != NULL && known->baseline;
     if (order == ORDER_OLDER) {
         struct deployment *deployment =
             deployment_new(decision, state, event->after, event->build, DEPLOYMENT_SUPERSEDED);

@@ -588,10 +588,10 @@ size_t listener_header_count(const struct listener_request *request, const char 
     return values.count;
 }
 
-void listener_header_join(const struct listener_request *request, const char *name, struct buffer *joined)
+void listener_header_join(const struct listener_request *request, const char *name, struct buffer *values)
 {
-    struct header_values values = {.name = name, .joined = joined};
-    (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, header_visit, &values);
+    struct header_values wanted = {.name = name, .joined = values};
+    (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, header_visit, &wanted);
 }
 
 struct slice listener_body(const struct listener_request *request)

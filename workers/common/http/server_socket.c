@@ -27,7 +27,7 @@ static bool address_resolve(const char *address, struct addrinfo **ret_found, st
 
 static unsigned socket_port(int descriptor)
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof(bound);
     if (getsockname(descriptor, (struct sockaddr *)&bound, &size) != 0) {
         return 0;
@@ -36,24 +36,35 @@ static unsigned socket_port(int descriptor)
                                        : ntohs(((struct sockaddr_in *)&bound)->sin_port);
 }
 
+/* -1 and errno when it cannot be. */
+static int socket_listening(const struct addrinfo *address)
+{
+    static const int on = 1;
+    int descriptor = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor < 0 ||
+        (setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+         bind(descriptor, address->ai_addr, address->ai_addrlen) == 0 && listen(descriptor, BACKLOG) == 0)) {
+        return descriptor;
+    }
+    int code = errno;
+    close(descriptor);
+    errno = code;
+    return -1;
+}
+
 bool server_socket_open(const char *address, int *ret_socket, unsigned *ret_port, struct error *err)
 {
     struct addrinfo *found = NULL;
     if (!address_resolve(address, &found, err) || found == NULL) {
         return false;
     }
-    static const int on = 1;
-    AUTO(descriptor)
-    int descriptor = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool is_open = descriptor >= 0 && setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-                   bind(descriptor, found->ai_addr, found->ai_addrlen) == 0 && listen(descriptor, BACKLOG) == 0;
+    int descriptor = socket_listening(found);
     int code = errno;
     freeaddrinfo(found);
-    if (!is_open) {
+    if (descriptor < 0) {
         return error_set(err, ERROR_RETRY, "cannot listen on %s: %s", address, strerror(code));
     }
     *ret_port = socket_port(descriptor);
     *ret_socket = descriptor;
-    descriptor = -1;
     return true;
 }
