@@ -27,13 +27,16 @@ static bool address_resolve(const char *address, struct addrinfo **ret_found, st
 
 static unsigned socket_port(int descriptor)
 {
-    struct sockaddr_storage bound = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+        struct sockaddr_in6 ipv6;
+    } bound = {.any.sa_family = AF_UNSPEC};
     socklen_t size = sizeof(bound);
-    if (getsockname(descriptor, (struct sockaddr *)&bound, &size) != 0) {
+    if (getsockname(descriptor, &bound.any, &size) != 0) {
         return 0;
     }
-    return bound.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&bound)->sin6_port)
-                                       : ntohs(((struct sockaddr_in *)&bound)->sin_port);
+    return bound.any.sa_family == AF_INET6 ? ntohs(bound.ipv6.sin6_port) : ntohs(bound.ipv4.sin_port);
 }
 
 /* -1 and errno when it cannot be. */
