@@ -4,6 +4,7 @@
  */
 #include "schemas/account.h"
 #include "schemas/build.h"
+#include "schemas/commit_status.h"
 #include "schemas/dead_letter.h"
 #include "schemas/deployment.h"
 #include "schemas/event.h"
@@ -15,8 +16,8 @@
 #include <stdio.h>
 
 static const struct codec *const codecs[] = {
-    &account_codec, &build_codec,     &dead_letter_codec, &deployment_codec, &event_codec,
-    &job_codec,     &map_entry_codec, &ref_state_codec,   &result_codec,
+    &account_codec, &build_codec, &commit_status_codec, &dead_letter_codec, &deployment_codec,
+    &event_codec,   &job_codec,   &map_entry_codec,     &ref_state_codec,   &result_codec,
 };
 
 static const struct codec *codec_find(const char *type)
