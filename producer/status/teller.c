@@ -89,6 +89,23 @@ static void work_complain(const struct work *work, const struct post *post, cons
              post, reason);
 }
 
+/* False: the time for it is over. */
+static bool work_wait(struct work *work, int64_t delay_ms)
+{
+    int64_t left_ms = work->give_up_at_ms - clock_monotonic_ms();
+    if (left_ms <= 0) {
+        return false;
+    }
+    task_retry(work->task, delay_ms < left_ms ? delay_ms : left_ms);
+    return true;
+}
+
+static void work_give_up(struct work *work, const struct post *post)
+{
+    log_post(LOG_WARNING, "status given up: the host was tried for notifier.retry_for", work, post, post->text);
+    notice_advance(work->notice, false);
+}
+
 static void work_go(struct work *work);
 
 static void work_later(struct work *work, const struct post *post, const struct api_answer *answer)
@@ -103,7 +120,10 @@ static void work_later(struct work *work, const struct post *post, const struct 
     work->failures++;
     int64_t wait_ms = channel_turn_ms(work->channel);
     delay_ms = delay_ms < DELAY_MAXIMUM_MS ? delay_ms : DELAY_MAXIMUM_MS;
-    task_retry(work->task, wait_ms > delay_ms ? wait_ms : delay_ms);
+    if (!work_wait(work, wait_ms > delay_ms ? wait_ms : delay_ms)) {
+        work_give_up(work, post);
+        work_go(work);
+    }
 }
 
 static void work_answered(void *context, const struct api_answer *answer)
@@ -170,12 +190,10 @@ static void work_go(struct work *work)
             work_post(work, post);
             return;
         }
-        if (clock_monotonic_ms() < work->give_up_at_ms) {
-            task_retry(work->task, wait_ms);
+        if (work_wait(work, wait_ms)) {
             return;
         }
-        log_post(LOG_WARNING, "status given up: the host was tried for notifier.retry_for", work, post, post->text);
-        notice_advance(work->notice, false);
+        work_give_up(work, post);
     }
 }
 

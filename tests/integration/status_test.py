@@ -124,9 +124,9 @@ def test_what_really_became_of_a_deployment_is_told(make_telling, servers, host)
     fleet = make_telling(("github", host, "acme/*"), resolver="", store=store)
     for account in ACCOUNTS[:2]:
         store.add_account(account, buckets=account == ACCOUNTS[0])
-    fleet.produce("accounts", ACCOUNTS[2], {
-        **json.loads((messages.EXAMPLES / "account.suspended.json").read_text()),
-        "subject": ACCOUNTS[2], "data": {"account": ACCOUNTS[2], "state": "suspended"}})
+    suspended = json.loads((messages.EXAMPLES / "account.suspended.json").read_text())
+    suspended["data"].update(account=ACCOUNTS[2])
+    fleet.produce("accounts", ACCOUNTS[2], suspended)
     fleet.start("copier")
     fleet.start("notifier")
     fleet.upload_build("build-1")
@@ -187,7 +187,7 @@ def test_the_hosts_limit_is_honoured_and_a_status_is_given_up_in_the_end(make_te
     for n in range(1, 5):
         push(fleet, f"refs/tags/v-1.0.{n}-qa", commit(n))
         deployment_of(fleet, commit(n))
-    wait_for(lambda: len(remembered(fleet)) == 4, 3100, "all to be given up")
+    wait_for(lambda: len(remembered(fleet)) == 4, 60, "all to be given up")
     assert "status given up" in role.log()
     assert {row.get("state") for row in remembered(fleet).values()} <= {None, "none"}
     assert host.count() <= 4
