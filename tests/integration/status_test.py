@@ -56,8 +56,8 @@ def make_telling(broker, make_fleet, tmp_path):
     return make
 
 
-def push(fleet, ref, sha, repository="acme/app", build=None):
-    more = ["--build", build] if build else []
+def push(fleet, ref, sha, repository="acme/app", build=None, before=None):
+    more = (["--build", build] if build else []) + (["--before", before] if before else [])
     fleet.must("emit", "--repository", repository, "--ref", ref, "--commit", sha, *more)
 
 
@@ -215,7 +215,7 @@ def test_what_waits_for_its_build_does_not_wait_for_ever(make_telling, host):
     push(fleet, "refs/heads/main", commit(1))
     wait_told(host, commit(1), [waits])
     wait_for(lambda: len(remembered(fleet)) == 1, 60, "it to be remembered")
-    push(fleet, "refs/heads/main", commit(2))
+    push(fleet, "refs/heads/main", commit(2), before=commit(1))
     wait_told(host, commit(2), [waits])
     wait_told(host, commit(1), [waits, ("error", "replaced by a newer commit before its build was published")])
     push(fleet, "refs/heads/main", commit(2), build="build-2")
