@@ -86,6 +86,11 @@ $(BUILD)/bin/s3_replay: $(BUILD)/tests/bench/s3_replay.o $(BUILD)/libtagfleet.a
 	@mkdir -p $(@D); echo "  LD  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# Of the producer: libmicrohttpd alone, and a crowd that calls it.
+$(BUILD)/bin/bare_listener $(BUILD)/bin/hook_load: $(BUILD)/bin/%: $(BUILD)/tests/bench/%.o
+	@mkdir -p $(@D); echo "  LD  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D); echo "  CC  $<"
 	$(Q)$(CC) $(CPPFLAGS) -MMD -MP $(CFLAGS) -c -o $@ $<
@@ -145,7 +150,10 @@ bench-copier: all $(BUILD)/bin/s3_stub $(BUILD)/bin/s3_replay ## copies beside a
 	@tests/support/install.sh peers
 	@$(TOOLS)/venv/bin/python -m tests.bench.copier --only "$(ONLY)" --scale "$(or $(SCALE),1)"
 
-bench-check: all $(addprefix $(BUILD)/bin/,trial bare_loop s3_stub s3_replay)
+bench-producer: all $(BUILD)/bin/bare_listener $(BUILD)/bin/hook_load ## webhooks beside the bare HTTP library; SCALE=0.1 smaller
+	@$(TOOLS)/venv/bin/python -m tests.bench.producer --scale "$(or $(SCALE),1)"
+
+bench-check: all $(addprefix $(BUILD)/bin/,trial bare_loop s3_stub s3_replay bare_listener hook_load)
 	@$(PYTEST) -c tests/integration/pytest.ini tests/bench $(ARGS)
 
 # The relay's tests move hundreds of megabytes, which takes minutes here; the address sanitizer sees them.
@@ -183,7 +191,7 @@ distclean:                              ## remove the build folder with the inst
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-.PHONY: all deps test-deps demo test tests-built unit replay check integration faults soak soak-fleet bench bench-copier bench-check memcheck fuzz lint format clean distclean help
+.PHONY: all deps test-deps demo test tests-built unit replay check integration faults soak soak-fleet bench bench-copier bench-producer bench-check memcheck fuzz lint format clean distclean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -4,13 +4,11 @@
 #include "schemas/identity.h"
 #include "schemas/ref.h"
 #include "workers/common/base/auto.h"
-#include "workers/common/kafka/publisher.h"
 
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <strings.h>
 
-enum { STORE_TIMEOUT_MS = 15000 };
+static const char emit_source[] = "tagfleet/emit";
 
 /* "https://user@bitbucket.org/Acme/App.git" and "git@host:acme/app.git" name the repository in their path. */
 static char *repository_name(const char *text)
@@ -40,6 +38,38 @@ static bool ref_name(const char *text, char **ret_ref, struct error *err)
                                          text);
 }
 
+/* What stands where a value should be when a script has not put it in. */
+static bool is_placeholder(const char *text)
+{
+    static const char *const words[] = {"null", "none",    "nil",      "undefined",
+                                        "todo", "unknown", "changeme", "placeholder"};
+    size_t length = strlen(text);
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcasecmp(text, words[i]) == 0) {
+            return true;
+        }
+    }
+    return text[0] == '$' || strstr(text, "${") != NULL || strstr(text, "$(") != NULL || strstr(text, "{{") != NULL ||
+           (length > 1 && text[0] == '<' && text[length - 1] == '>') ||
+           (length > 2 && text[0] == '%' && text[length - 1] == '%');
+}
+
+static bool emit_is_filled_in(const struct emit_request *request, struct error *err)
+{
+    const struct {
+        const char *name;
+        const char *text;
+    } values[] = {{"repository", request->repository}, {"ref", request->ref},       {"commit", request->commit},
+                  {"build", request->build},           {"before", request->before}, {"actor", request->actor}};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        if (values[i].text != NULL && is_placeholder(values[i].text)) {
+            return error_set(err, ERROR_REJECT, "%s \"%.100s\" is a placeholder, not a value: is a variable not set?",
+                             values[i].name, values[i].text);
+        }
+    }
+    return true;
+}
+
 static bool emit_check(const char *name, const char *text, const char *(*check)(const char *text), struct error *err)
 {
     const char *wrong = check(text);
@@ -53,6 +83,9 @@ bool emit_event(const struct emit_request *request, struct event **ret_event, st
                          request->repository == NULL ? "repository"
                          : request->ref == NULL      ? "ref"
                                                      : "commit");
+    }
+    if (!emit_is_filled_in(request, err)) {
+        return false;
     }
     AUTO(event) struct event *event = memory_zeroed(1, sizeof(*event));
     event->repository = repository_name(request->repository);
@@ -75,7 +108,7 @@ bool emit_event(const struct emit_request *request, struct event **ret_event, st
                                           : EVENT_TAG_CREATED;
     char id[EVENT_ID_SIZE];
     identity_event(event, id);
-    envelope_fill(&event->envelope, id, "tagfleet/emit", event->ref);
+    envelope_fill(&event->envelope, id, emit_source, event->ref);
     *ret_event = TAKE(event);
     return true;
 }
@@ -125,72 +158,34 @@ bool emit_from_codebuild(const char *(*get)(const char *name), struct emit_reque
     return true;
 }
 
-static const char *get_environment(const char *name)
+/* What the generic webhook says, said by whoever runs the command. */
+static void event_is_emitted(struct event *event)
 {
-    return getenv(name);
+    char id[EVENT_ID_SIZE];
+
+    event->origin = ORIGIN_EMIT;
+    free(TAKE(event->provider));
+    identity_event(event, id);
+    envelope_fill(&event->envelope, id, emit_source, event->ref);
 }
 
-static int emit_store(const struct command_line *line, const struct event *event)
+bool emit_from_line(struct slice line, struct event **ret_event, struct error *err)
 {
-    struct error err;
-    struct publisher *publisher;
-    if (!publisher_open(line->options, -1, STORE_TIMEOUT_MS, &publisher, &err)) {
-        return command_fail(line, &err);
+    static const struct host_headers none = {0};
+    struct changes changes = {0};
+    bool is_read = generic_host.parse(&none, line, &changes, err);
+    struct event *event = is_read ? TAKE(((struct change *)changes.items.items)->event) : NULL;
+    changes_clear(&changes);
+    if (!is_read) {
+        return false;
     }
-    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): error_set always returns false.
-    AUTO(output) struct output *output = message_output(&event_codec, event, "events", event->repository);
-    bool is_stored = publisher_send_wait(publisher, output, &err);
-    publisher_close(publisher);
-    if (!is_stored) {
-        return command_fail(line, &err);
+    const struct emit_request said = {event->repository, event->ref,    event->after,
+                                      event->build,      event->before, event->actor};
+    if (!emit_is_filled_in(&said, err)) {
+        event_free(event);
+        return false;
     }
-    if (line->is_json) {
-        (void)printf("{\"event\":\"%s\",\"stored\":true}\n", event->envelope.id);
-    } else {
-        (void)printf("stored: event %s, %s of %s at %.12s%s%s\n", event->envelope.id, event->ref, event->repository,
-                     event->after, event->build != NULL ? ", build " : "", event->build != NULL ? event->build : "");
-    }
-    return EXIT_OK;
+    event_is_emitted(event);
+    *ret_event = event;
+    return true;
 }
-
-static int emit(const struct command_line *line)
-{
-    struct emit_request request = {
-        .repository = command_flag(line, "repository"),
-        .ref = command_flag(line, "ref"),
-        .commit = command_flag(line, "commit"),
-        .build = command_flag(line, "build"),
-        .before = command_flag(line, "before"),
-        .actor = command_flag(line, "actor"),
-    };
-    if (line->argument_count > 0) {
-        return command_usage(line, "unexpected argument %s", line->arguments[0]);
-    }
-    char scratch[1200];
-    struct error err;
-    AUTO(event) struct event *event = NULL;
-    if (!emit_from_codebuild(get_environment, &request, scratch, sizeof(scratch), &err) ||
-        !emit_event(&request, &event, &err)) {
-        return command_fail(line, &err);
-    }
-    return emit_store(line, event);
-}
-
-static const struct flag flags[] = {
-    {"repository", "NAME", "the host's full name (acme/app), or a clone URL"},
-    {"ref", "REF", "refs/heads/<branch>, refs/tags/<tag>, or CodeBuild's branch/<branch>, tag/<tag>"},
-    {"commit", "SHA", "the commit the ref points to"},
-    {"build", "ID", "where the artifacts lie: the name that {build} stands for"},
-    {"before", "SHA", "the commit the ref pointed to before, if known: it tells older builds from newer ones"},
-    {"actor", "NAME", "who did it"},
-    {0},
-};
-
-const struct command emit_command = {
-    .name = "emit",
-    .arguments = "[--repository R --ref REF --commit SHA] [--build ID] [--before SHA]",
-    .summary = "say that a build was published, or that a ref has moved; without flags from CodeBuild's variables",
-    .flags = flags,
-    .run = emit,
-    .more = "Exit codes: 0 stored by the broker, 1 refused, 111 not stored.",
-};

@@ -85,13 +85,13 @@ static bool entry_store(struct publisher *publisher, const struct map_entry *bef
         return error_set(err, ERROR_REJECT, "\"%s\": %s", tag, wrong);
     }
     AUTO(output) struct output *output = message_output(&map_entry_codec, entry, "map", tag);
-    return publisher_send_wait(publisher, output, err);
+    return publisher_send_wait(publisher, output, NULL, err);
 }
 
 static bool entry_delete(struct publisher *publisher, const char *tag, struct error *err)
 {
     AUTO(output) struct output *output = output_new("map", tag, slice_from(NULL, 0));
-    return publisher_send_wait(publisher, output, err);
+    return publisher_send_wait(publisher, output, NULL, err);
 }
 
 /* Those of one list that the other does not have. */

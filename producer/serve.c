@@ -1,52 +1,30 @@
 #include "producer/serve.h"
 
-#include "producer/hosts/host.h"
+#include "producer/api/repository.h"
+#include "producer/hook.h"
 #include "producer/poll/poll.h"
+#include "producer/store.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/command.h"
 #include "workers/common/base/log.h"
-#include "workers/common/http/listener.h"
-#include "workers/common/http/loop.h"
+#include "workers/common/http/admin.h"
 #include "workers/common/http/signals.h"
-#include "workers/common/kafka/publisher.h"
 
+#include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/eventfd.h>
 
 enum {
-    /* Git hosts wait 5 to 10 seconds for an answer. */
-    STORE_TIMEOUT_MS = 4000,
     DRAIN_TIMEOUT_MS = 5000,
     RETRY_AFTER_S = 10,
     ANSWER_MAXIMUM = 256 * 1024,
-};
-
-static const struct option hook_rows[] = {
-    {.name = "name", .type = OPTION_TEXT, .is_required = true, .help = "the hook's path is /hooks/<name>"},
-    {.name = "provider", .type = OPTION_TEXT, .is_required = true, .help = "the host that calls it: " HOST_NAMES},
-    {.name = "secret_file", .type = OPTION_TEXT, .help = "file with the secret; a second line holds the previous one"},
-    {.name = "secret_env", .type = OPTION_TEXT, .help = "environment variable with the secret"},
-    {.name = "unsigned",
-     .type = OPTION_BOOLEAN,
-     .initial = "false",
-     .help = "true: anybody who knows the path may deploy; must be said when there is no secret"},
-    {.name = "status",
-     .type = OPTION_BOOLEAN,
-     .initial = "false",
-     .help = "true: tagfleet notifier tells this host how deployments stand, as statuses of their commits"},
-    {.name = "api_url",
-     .type = OPTION_TEXT,
-     .help = "with status: the host's address; not needed for github.com, gitlab.com and bitbucket.org"},
-    {.name = "token_file",
-     .type = OPTION_TEXT,
-     .help = "with status: file with a token that may set statuses, or with user:password; read for every request"},
-    {.name = "repositories",
-     .type = OPTION_TEXTS,
-     .initial = "*",
-     .help = "with status: whose; * and ? match, and the first hook that matches is told"},
-    {0},
+    MISTAKES_MAXIMUM = 16 * 1024,
+    FORWARDED_MAXIMUM = 4096,
+    HEAD_MAXIMUM_BYTES = 32 * 1024,
+    REQUEST_TIMEOUT_S = 20,
 };
 
 const struct option producer_options[] = {
@@ -65,120 +43,56 @@ const struct option producer_options[] = {
      .initial = "1000",
      .minimum = 1,
      .maximum = 100000,
-     .help = "open connections; further ones wait"},
-    {.name = "producer.hooks", .type = OPTION_GROUPS, .group = hook_rows, .help = "the webhooks that are taken"},
+     .help = "open connections; for further ones, those make room that have kept us waiting longest"},
+    {.name = "producer.tls_certificate",
+     .type = OPTION_TEXT,
+     .help = "PEM file of the certificate and its chain; with it, webhooks come in over TLS. Read again on SIGHUP"},
+    {.name = "producer.tls_key", .type = OPTION_TEXT, .help = "PEM file of the certificate's key"},
+    {.name = "producer.proxies",
+     .type = OPTION_TEXTS,
+     .help = "networks of proxies whose X-Forwarded-For says who is calling"},
+    {.name = "producer.spool",
+     .type = OPTION_TEXT,
+     .help = "folder on this machine's disk for deliveries while the brokers are away, of this process alone"},
+    {.name = "producer.spool_maximum",
+     .type = OPTION_INTEGER,
+     .initial = "67108864",
+     .minimum = 65536,
+     .maximum = 17179869184,
+     .help = "bytes of the spool; when it is full, deliveries are answered 503"},
+    {.name = "producer.admin",
+     .type = OPTION_TEXT,
+     .initial = "127.0.0.1:0",
+     .help = "address of /healthz, /readyz and /metrics; port 0: any free one, which is logged; empty: none"},
+    {.name = "producer.hooks", .type = OPTION_GROUPS, .group = hook_options, .help = "the webhooks that are taken"},
     {0},
 };
 
-struct hook {
-    const char *name;
-    const struct host *host;
-    struct secrets secrets;
-    bool is_unsigned;
-};
+/* What the listener refuses by itself, and what belongs to no hook, by the status of the answer. */
+static const unsigned refused_statuses[] = {0, 400, 404, 413, 431, 503};
+enum { REFUSED_STATUS_COUNT = sizeof(refused_statuses) / sizeof(refused_statuses[0]) };
 
 struct server {
     struct loop *loop;
     struct listener *listener;
-    struct publisher *publisher;
+    struct listener *admin;
+    struct store *store;
     struct poll *poll; /* NULL: nothing is polled */
+    struct hooks hooks;
+    struct networks proxies;
+    uint64_t refused[REFUSED_STATUS_COUNT];
     int wake_fd;
-    struct hook *hooks;
-    size_t hook_count;
-    size_t pending_count; /* deliveries that wait for the broker */
     bool is_draining;
-    bool is_broken; /* the publisher will never store anything again: a new process may */
+    bool is_broken; /* nothing will ever be stored again: a new process may */
 };
 
-/* A delivery that waits for the acknowledgements of its events. */
+/* A delivery whose events are being stored. */
 struct delivery {
     struct server *server;
+    struct hook *hook;
     struct listener_request *request;
     struct buffer answer;
-    size_t unacknowledged;
-    size_t event_count;
-    bool is_failed;
-    struct error err;
 };
-
-/* --- hooks --- */
-
-static bool hook_read(const struct options *group, struct hook *hook, struct error *err)
-{
-    hook->name = options_text(group, "name");
-    hook->host = host_named(options_text(group, "provider"));
-    hook->is_unsigned = options_boolean(group, "unsigned");
-    const char *file = options_text(group, "secret_file");
-    const char *variable = options_text(group, "secret_env");
-    if (hook->host == NULL) {
-        return error_set(err, ERROR_FATAL, "hook %s: provider %s is not known; known are " HOST_NAMES, hook->name,
-                         options_text(group, "provider"));
-    }
-    if (file != NULL && !secrets_read_file(file, &hook->secrets, err)) {
-        return error_prefix(err, "hook %s", hook->name);
-    }
-    if (variable != NULL) {
-        const char *secret = getenv(variable);
-        if (secret == NULL || secret[0] == '\0') {
-            return error_set(err, ERROR_FATAL, "hook %s: the environment has no %s", hook->name, variable);
-        }
-        secrets_add(&hook->secrets, slice_of(secret));
-    }
-    if (hook->secrets.count == 0 && !hook->is_unsigned) {
-        return error_set(err, ERROR_FATAL, "hook %s: secret_file or secret_env is needed, or unsigned = true",
-                         hook->name);
-    }
-    return true;
-}
-
-static void hooks_free(struct hook *hooks, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        secrets_clear(&hooks[i].secrets);
-    }
-    free(hooks);
-}
-
-bool serve_check(const struct options *options, struct buffer *mistakes)
-{
-    size_t before = mistakes->len;
-    for (size_t i = 0; i < options_groups(options, "producer.hooks"); i++) {
-        struct hook hook = {0};
-        struct error err;
-        if (!hook_read(options_group(options, "producer.hooks", i), &hook, &err)) {
-            buffer_append_format(mistakes, "producer.hooks: %s\n", err.text);
-        }
-        secrets_clear(&hook.secrets);
-    }
-    return mistakes->len == before;
-}
-
-static bool hooks_read(const struct options *options, struct server *server, struct error *err)
-{
-    size_t count = options_groups(options, "producer.hooks");
-    server->hooks = memory_zeroed(count, sizeof(*server->hooks));
-    for (size_t i = 0; i < count; i++) {
-        struct hook *hook = &server->hooks[server->hook_count++];
-        if (!hook_read(options_group(options, "producer.hooks", i), hook, err)) {
-            return false;
-        }
-        if (hook->is_unsigned) {
-            log_event(LOG_WARNING, "an unsigned hook: anybody who knows its path may deploy", "hook", hook->name, NULL);
-        }
-    }
-    return true;
-}
-
-static const struct hook *hook_find(const struct server *server, const char *path)
-{
-    static const char prefix[] = "/hooks/";
-    for (size_t i = 0; text_starts_with(path, prefix) && i < server->hook_count; i++) {
-        if (strcmp(path + strlen(prefix), server->hooks[i].name) == 0) {
-            return &server->hooks[i];
-        }
-    }
-    return NULL;
-}
 
 /* --- answers --- */
 
@@ -195,76 +109,96 @@ static void answer_text(struct listener_request *request, unsigned status, const
     listener_answer(request, &answer);
 }
 
-static void refuse(struct listener_request *request, const char *hook, unsigned status, const char *text)
+static void count_refused(struct server *server, unsigned status)
 {
-    log_event(LOG_WARNING, "delivery refused", "hook", hook, "status", log_number(status), "reason", text, NULL);
-    answer_text(request, status, text);
+    for (size_t i = 0; i < REFUSED_STATUS_COUNT; i++) {
+        server->refused[i] += refused_statuses[i] == status ? 1 : 0;
+    }
 }
 
-static void delivery_end(struct delivery *delivery)
+static void log_refused(const char *hook, unsigned status, const char *reason, const struct address *client)
 {
-    struct listener_answer answer = {
-        .status = 202,
-        .content_type = "application/x-ndjson",
-        .body = buffer_slice(&delivery->answer),
-    };
-    if (delivery->is_failed) {
-        refuse(delivery->request, NULL, 503, delivery->err.text);
+    char text[ADDRESS_TEXT_SIZE] = "";
+    if (client != NULL) {
+        address_format(client, text);
+    }
+    log_event(LOG_WARNING, "delivery refused", "hook", hook, "status", log_number(status), "reason", reason, "client",
+              client != NULL ? text : NULL, NULL);
+}
+
+/* What belongs to a hook: one counter, one line in the log, never the body. */
+static void refuse(struct hook *hook, struct listener_request *request, enum hook_outcome outcome, unsigned status,
+                   const char *reason)
+{
+    hook->counts[outcome]++;
+    log_refused(hook->name, status, reason, listener_peer(request));
+    answer_text(request, status, reason);
+}
+
+static void server_refused(void *context, unsigned status, const char *reason, const struct address *client)
+{
+    count_refused(context, status);
+    log_refused(NULL, status, reason, client);
+}
+
+/* --- deliveries --- */
+
+static void delivery_stored(void *context, enum store_place place, const struct error *err)
+{
+    struct delivery *delivery = context;
+    if (place == STORE_NOWHERE) {
+        refuse(delivery->hook, delivery->request, HOOK_NOT_STORED, 503, err->text);
     } else {
+        const struct listener_answer answer = {
+            .status = 202,
+            .content_type = "application/x-ndjson",
+            .body = buffer_slice(&delivery->answer),
+        };
+        delivery->hook->counts[place == STORE_DISK ? HOOK_SPOOLED : HOOK_STORED]++;
         listener_answer(delivery->request, &answer);
     }
-    delivery->server->pending_count--;
     buffer_done(&delivery->answer);
     free(delivery);
 }
 
-static void delivery_acknowledged(void *context, const struct error *err)
+static struct output *delivery_outputs(struct delivery *delivery, const struct changes *changes)
 {
-    struct delivery *delivery = context;
-    if (err != NULL) {
-        delivery->is_failed = true;
-        delivery->err = *err;
-    }
-    if (delivery->is_failed && delivery->err.action == ERROR_FATAL) {
-        delivery->server->is_broken = true;
-        delivery->server->is_draining = true;
-    }
-    if (--delivery->unacknowledged == 0) {
-        delivery_end(delivery);
-    }
-}
-
-/* Sends every event of the delivery. One reference of `unacknowledged` is ours until all are on their way. */
-static void delivery_send(struct delivery *delivery, const struct changes *changes)
-{
-    delivery->unacknowledged = 1;
-    for (size_t i = 0; i < changes->items.count && !delivery->is_failed; i++) {
-        const struct change *change = (const struct change *)changes->items.items + i;
-        if (change->event == NULL) {
+    struct output *first = NULL;
+    struct output **end = &first;
+    for (size_t i = 0; i < changes->items.count; i++) {
+        const struct event *event = ((const struct change *)changes->items.items + i)->event;
+        if (event == NULL) {
             continue;
         }
-        AUTO(output)
-        struct output *output = message_output(&event_codec, change->event, "events", change->event->repository);
-        if (!publisher_send(delivery->server->publisher, output, delivery_acknowledged, delivery, &delivery->err)) {
-            delivery->is_failed = true;
-            break;
-        }
-        delivery->unacknowledged++;
-        delivery->event_count++;
-        message_format_data(&event_codec, change->event, &delivery->answer);
+        *end = message_output(&event_codec, event, "events", event->repository);
+        buffer_append(&delivery->answer, slice_from((*end)->value, (*end)->value_len));
         buffer_append_char(&delivery->answer, '\n');
+        end = &(*end)->next;
     }
-    delivery_acknowledged(delivery, NULL);
+    return first;
 }
 
-static bool has_events(const struct changes *changes)
+static const struct event *first_event(const struct changes *changes)
 {
     for (size_t i = 0; i < changes->items.count; i++) {
-        if (((const struct change *)changes->items.items + i)->event != NULL) {
-            return true;
+        const struct change *change = (const struct change *)changes->items.items + i;
+        if (change->event != NULL) {
+            return change->event;
         }
     }
-    return false;
+    return NULL;
+}
+
+/* first: the first event of the changes. */
+static void delivery_begin(struct server *server, struct hook *hook, struct listener_request *request,
+                           const struct changes *changes, const struct event *first)
+{
+    struct delivery *delivery = memory_zeroed(1, sizeof(*delivery));
+    *delivery = (struct delivery){.server = server, .hook = hook, .request = request};
+    buffer_init(&delivery->answer, ANSWER_MAXIMUM);
+    log_event(LOG_INFO, "delivery taken", "hook", hook->name, "delivery", first->delivery, "repository",
+              first->repository, "changes", log_number((long long)changes->items.count), NULL);
+    store_put(server->store, delivery_outputs(delivery, changes), hook->may_spool, delivery_stored, delivery);
 }
 
 static const char *find_header(void *context, const char *name, size_t *ret_count)
@@ -273,53 +207,205 @@ static const char *find_header(void *context, const char *name, size_t *ret_coun
     return listener_header(context, name);
 }
 
-static bool is_json(const char *content_type)
+static bool is_json(const struct listener_request *request)
 {
-    return content_type != NULL && strncasecmp(content_type, "application/json", strlen("application/json")) == 0;
+    static const char json[] = "application/json";
+    const char *type = listener_header(request, "Content-Type");
+    size_t length = strlen(json);
+    return type != NULL && strncasecmp(type, json, length) == 0 &&
+           (type[length] == '\0' || type[length] == ';' || type[length] == ' ');
 }
 
-static void take_delivery(struct server *server, const struct hook *hook, struct listener_request *request)
+static bool is_compressed(const struct listener_request *request)
 {
-    struct host_headers headers = {find_header, request};
-    struct slice body = listener_body(request);
+    const char *coding = listener_header(request, "Content-Encoding");
+    return coding != NULL && strcasecmp(coding, "identity") != 0;
+}
+
+static bool is_allowed(const struct server *server, const struct hook *hook, const struct listener_request *request)
+{
+    AUTO(buffer) struct buffer forwarded;
+    struct address client;
+    buffer_init(&forwarded, FORWARDED_MAXIMUM);
+    listener_header_join(request, "X-Forwarded-For", &forwarded);
+    return !forwarded.is_overflowed &&
+           address_behind_proxies(&server->proxies, listener_peer(request), buffer_slice(&forwarded), &client) &&
+           networks_contain(&hook->allowed, &client);
+}
+
+static void take_payload(struct server *server, struct hook *hook, struct listener_request *request,
+                         const struct host_headers *headers)
+{
+    struct changes changes = {0};
     struct error err;
-    if (!hook->is_unsigned && !hook->host->is_genuine(&hook->secrets, &headers, body, clock_wall_ms())) {
-        refuse(request, hook->name, 401, "the signature is missing or wrong: is the secret the same on both sides?");
+    if (!hook->host->parse(headers, listener_body(request), &changes, &err)) {
+        refuse(hook, request, HOOK_BAD_PAYLOAD, 400, err.text);
+        changes_clear(&changes);
         return;
     }
-    struct changes changes = {0};
-    if (!hook->host->parse(&headers, body, &changes, &err)) {
-        refuse(request, hook->name, 400, err.text);
-    } else if (!has_events(&changes)) {
-        const struct change *first = changes.items.items;
-        answer_text(request, 200, changes.items.count > 0 ? first->reason : "nothing to do");
+    if (changes.moved_unnamed != NULL) {
+        poll_now(server->poll, changes.moved_unnamed);
+    }
+    const struct event *first = first_event(&changes);
+    if (first != NULL) {
+        delivery_begin(server, hook, request, &changes, first);
     } else {
-        struct delivery *delivery = memory_zeroed(1, sizeof(*delivery));
-        delivery->server = server;
-        delivery->request = request;
-        buffer_init(&delivery->answer, ANSWER_MAXIMUM);
-        server->pending_count++;
-        log_event(LOG_INFO, "delivery taken", "hook", hook->name, "delivery", host_header(&headers, "X-Request-UUID"),
-                  "changes", log_number((long long)changes.items.count), NULL);
-        delivery_send(delivery, &changes);
+        const struct change *ignored = changes.items.items;
+        hook->counts[HOOK_NOTHING]++;
+        answer_text(request, 200, changes.items.count > 0 ? ignored->reason : "nothing to do");
     }
     changes_clear(&changes);
+}
+
+/* A forged delivery costs no more than its refusal, and must not use up what the genuine ones are allowed: hence the
+ * limit behind the signature. It is answered 503, since some hosts switch a hook off for any 4xx. */
+static void take_delivery(struct server *server, struct hook *hook, struct listener_request *request)
+{
+    const struct host_headers headers = {find_header, request};
+    if (strcmp(listener_method(request), "POST") != 0) {
+        refuse(hook, request, HOOK_BAD_METHOD, 405, "webhooks are posted");
+    } else if (!is_json(request)) {
+        refuse(hook, request, HOOK_BAD_TYPE, 415, "set the webhook's content type to application/json");
+    } else if (is_compressed(request)) {
+        refuse(hook, request, HOOK_BAD_TYPE, 415, "compressed bodies are not taken");
+    } else if (hook->allowed.count > 0 && !is_allowed(server, hook, request)) {
+        refuse(hook, request, HOOK_BAD_ADDRESS, 403, "the address is not one that may call this hook");
+    } else if (!hook->is_unsigned &&
+               !hook->host->is_genuine(&hook->secrets, &headers, listener_body(request), clock_wall_ms())) {
+        refuse(hook, request, HOOK_BAD_SIGNATURE, 401,
+               "the signature is missing or wrong: is the secret the same on both sides?");
+    } else if (server->is_draining) {
+        refuse(hook, request, HOOK_NOT_STORED, 503, "going down: send it again");
+    } else if (!rate_has_turn(&hook->rate, clock_monotonic_ms())) {
+        refuse(hook, request, HOOK_TOO_OFTEN, 503, "more deliveries than this hook's rate: send it again");
+    } else {
+        take_payload(server, hook, request, &headers);
+    }
 }
 
 static void server_request(void *context, struct listener_request *request)
 {
     struct server *server = context;
-    const struct hook *hook = hook_find(server, listener_path(request));
-    if (hook == NULL) {
-        answer_text(request, 404, "no such hook");
-    } else if (strcmp(listener_method(request), "POST") != 0) {
-        answer_text(request, 405, "webhooks are posted");
-    } else if (!is_json(listener_header(request, "Content-Type"))) {
-        refuse(request, hook->name, 415, "set the webhook's content type to application/json");
-    } else if (server->is_draining) {
-        refuse(request, hook->name, 503, "going down: send it again");
-    } else {
+    struct hook *hook = hooks_find(&server->hooks, listener_path(request));
+    if (hook != NULL) {
         take_delivery(server, hook, request);
+        return;
+    }
+    server_refused(server, 404, "no such hook", listener_peer(request));
+    answer_text(request, 404, "no such hook");
+}
+
+/* --- health and metrics --- */
+
+static bool server_is_healthy(const void *subject, struct buffer *text)
+{
+    const struct server *server = subject;
+    struct store_state state;
+    size_t before = text->len;
+    store_look(server->store, &state);
+    if (state.away_since_ms > 0) {
+        buffer_append_format(text, "the brokers have not stored for %" PRId64 " s\n",
+                             (clock_monotonic_ms() - state.away_since_ms) / 1000);
+    }
+    if (state.spool_bytes > 0) {
+        buffer_append_format(text, "the spool holds %" PRId64 " bytes\n", state.spool_bytes);
+    }
+    return text->len == before;
+}
+
+static bool server_is_ready(const void *subject)
+{
+    const struct server *server = subject;
+    struct store_state state;
+    store_look(server->store, &state);
+    return !server->is_draining && (state.away_since_ms == 0 || state.has_spool);
+}
+
+static void server_write_metrics(const void *subject, struct buffer *text)
+{
+    const struct server *server = subject;
+    struct store_state state;
+    store_look(server->store, &state);
+    buffer_append_text(text, "# HELP tagfleet_deliveries_total Webhooks by what became of them.\n"
+                             "# TYPE tagfleet_deliveries_total counter\n");
+    for (size_t i = 0; i < server->hooks.count; i++) {
+        for (int outcome = 0; outcome < HOOK_OUTCOME_COUNT; outcome++) {
+            buffer_append_format(text, "tagfleet_deliveries_total{hook=\"%s\",outcome=\"%s\"} %" PRIu64 "\n",
+                                 server->hooks.items[i].name, hook_outcome_names[outcome],
+                                 server->hooks.items[i].counts[outcome]);
+        }
+    }
+    buffer_append_text(text,
+                       "# HELP tagfleet_requests_refused_total Requests that reached no hook, by status; 0: cut off.\n"
+                       "# TYPE tagfleet_requests_refused_total counter\n");
+    for (size_t i = 0; i < REFUSED_STATUS_COUNT; i++) {
+        buffer_append_format(text, "tagfleet_requests_refused_total{status=\"%u\"} %" PRIu64 "\n", refused_statuses[i],
+                             server->refused[i]);
+    }
+    buffer_append_format(text,
+                         "# TYPE tagfleet_spool_bytes gauge\ntagfleet_spool_bytes %" PRId64 "\n"
+                         "# TYPE tagfleet_spooled_events_total counter\ntagfleet_spooled_events_total %" PRIu64 "\n"
+                         "# TYPE tagfleet_replayed_events_total counter\ntagfleet_replayed_events_total %" PRIu64 "\n"
+                         "# TYPE tagfleet_brokers_away_seconds gauge\ntagfleet_brokers_away_seconds %" PRId64 "\n"
+                         "# TYPE tagfleet_deliveries_waiting gauge\ntagfleet_deliveries_waiting %zu\n",
+                         state.spool_bytes, state.spooled, state.replayed,
+                         state.away_since_ms > 0 ? (clock_monotonic_ms() - state.away_since_ms) / 1000 : 0,
+                         state.waiting);
+}
+
+/* --- configuration --- */
+
+static bool proxies_read(const struct options *options, struct networks *ret_proxies, struct buffer *mistakes)
+{
+    const char *const *proxies;
+    struct error err;
+    size_t count = options_texts(options, "producer.proxies", &proxies);
+    if (!networks_parse(proxies, count, ret_proxies, &err)) {
+        buffer_append_format(mistakes, "producer.proxies: %s\n", err.text);
+        return false;
+    }
+    return true;
+}
+
+static bool tls_check(const struct options *options, struct buffer *mistakes)
+{
+    bool has_certificate = options_text(options, "producer.tls_certificate") != NULL;
+    bool has_key = options_text(options, "producer.tls_key") != NULL;
+    if (has_certificate != has_key) {
+        buffer_append_text(mistakes, "producer: tls_certificate and tls_key belong together: set both or neither\n");
+    }
+    return has_certificate == has_key;
+}
+
+static bool server_read(const struct options *options, struct server *server, struct buffer *mistakes)
+{
+    bool is_hooks_right = hooks_read(options, &server->hooks, mistakes);
+    bool is_proxies_right = proxies_read(options, &server->proxies, mistakes);
+    return tls_check(options, mistakes) && is_proxies_right && is_hooks_right;
+}
+
+bool serve_check(const struct options *options, struct buffer *mistakes)
+{
+    struct server server = {0};
+    bool is_right = server_read(options, &server, mistakes);
+    hooks_clear(&server.hooks);
+    networks_clear(&server.proxies);
+    return is_right;
+}
+
+/* What the operator should know without having asked. */
+static void server_warn(const struct server *server, bool has_spool)
+{
+    for (size_t i = 0; i < server->hooks.count; i++) {
+        const struct hook *hook = &server->hooks.items[i];
+        if (hook->is_unsigned) {
+            log_event(LOG_WARNING, "an unsigned hook: anybody who knows its path may deploy", "hook", hook->name, NULL);
+        }
+        if (hook->may_spool && !has_spool) {
+            log_event(LOG_WARNING,
+                      "this host never sends again: set producer.spool, or a poll, for when the brokers are away",
+                      "hook", hook->name, "provider", hook->host->name, NULL);
+        }
     }
 }
 
@@ -332,37 +418,75 @@ static void server_woken(void *context)
     (void)!read(server->wake_fd, &count, sizeof(count));
 }
 
-static void server_signalled(void *context, int signal)
+static void server_reload(struct server *server)
 {
-    (void)signal;
-    struct server *server = context;
-    server->is_draining = true;
+    AUTO(buffer) struct buffer mistakes;
+    struct error err;
+    buffer_init(&mistakes, MISTAKES_MAXIMUM);
+    bool is_reread = hooks_reread_secrets(&server->hooks, &mistakes);
+    bool is_renewed = listener_reload(server->listener, &err);
+    if (!is_reread) {
+        log_event(LOG_ERROR, "secrets stay as they were", "reason", mistakes.ptr, NULL);
+    }
+    if (!is_renewed) {
+        log_event(LOG_ERROR, "the certificate stays as it was", "reason", err.text, NULL);
+    }
+    if (is_reread && is_renewed) {
+        log_event(LOG_INFO, "secrets and certificate read again", NULL);
+    }
 }
 
-static bool server_open(struct server *server, const struct options *options, struct error *err)
+static void server_signalled(void *context, int signal)
 {
-    struct listener_settings settings = {
+    struct server *server = context;
+    if (signal == SIGHUP) {
+        server_reload(server);
+    } else {
+        server->is_draining = true;
+    }
+}
+
+static bool server_configure(const struct options *options, struct server *server, struct error *err)
+{
+    AUTO(buffer) struct buffer mistakes;
+    buffer_init(&mistakes, MISTAKES_MAXIMUM);
+    bool is_right = server_read(options, server, &mistakes);
+    return repositories_check(options, &mistakes) && is_right ? true : error_set(err, ERROR_FATAL, "%s", mistakes.ptr);
+}
+
+static bool server_open(struct server *server, const struct options *options, const struct admin_view *view,
+                        struct error *err)
+{
+    const struct listener_settings settings = {
         .address = options_text(options, "producer.listen"),
+        .head_maximum_bytes = HEAD_MAXIMUM_BYTES,
         .body_maximum_bytes = (size_t)options_integer(options, "producer.body_maximum"),
         .connections_maximum = (unsigned)options_integer(options, "producer.connections_maximum"),
-        .head_maximum_bytes = 32 * 1024,
-        .timeout_s = 30,
+        .timeout_s = REQUEST_TIMEOUT_S,
+        .tls_certificate_file = options_text(options, "producer.tls_certificate"),
+        .tls_key_file = options_text(options, "producer.tls_key"),
         .on_request = server_request,
+        .on_refused = server_refused,
         .context = server,
     };
-    return hooks_read(options, server, err) &&
-           publisher_open(options, server->wake_fd, STORE_TIMEOUT_MS, &server->publisher, err) &&
-           poll_open(options, server->loop, server->publisher, &server->poll, err) &&
+    return server_configure(options, server, err) &&
+           store_open(options, server->loop, server->wake_fd, &server->store, err) &&
+           poll_open(options, server->loop, store_publisher(server->store), &server->poll, err) &&
+           admin_open(server->loop, options_text(options, "producer.admin"), view, &server->admin, err) &&
            listener_open(server->loop, &settings, &server->listener, err);
 }
 
+/* Until it is told to end and everything taken is stored, or the time for that is over. */
 static void server_loop(struct server *server)
 {
+    struct store_state state;
     int64_t deadline_ms = INT64_MAX;
-    while (!server->is_draining || (server->pending_count > 0 && clock_monotonic_ms() < deadline_ms)) {
-        loop_turn(server->loop, server->pending_count > 0 ? 50 : 1000);
-        publisher_poll(server->publisher, 0);
-        server->is_broken = server->is_broken || poll_is_broken(server->poll);
+    store_look(server->store, &state);
+    while (!server->is_draining || (state.waiting > 0 && clock_monotonic_ms() < deadline_ms)) {
+        loop_turn(server->loop, state.waiting > 0 ? 50 : 1000);
+        store_turn(server->store);
+        store_look(server->store, &state);
+        server->is_broken = state.is_broken || poll_is_broken(server->poll);
         server->is_draining = server->is_draining || server->is_broken;
         if (server->is_draining && deadline_ms == INT64_MAX) {
             deadline_ms = clock_monotonic_ms() + DRAIN_TIMEOUT_MS;
@@ -370,31 +494,41 @@ static void server_loop(struct server *server)
     }
 }
 
+static int server_serve(struct server *server, const struct options *options)
+{
+    const char *spool = options_text(options, "producer.spool");
+    server_warn(server, spool != NULL && spool[0] != '\0');
+    log_event(LOG_INFO, "ready", "port", log_number(listener_port(server->listener)), "hooks",
+              log_number((long long)server->hooks.count), NULL);
+    server_loop(server);
+    log_event(LOG_INFO, "drained", NULL);
+    if (server->is_broken) {
+        log_event(LOG_ERROR, "the connection to the brokers is broken beyond repair: start again", NULL);
+    }
+    return server->is_broken ? EXIT_TEMPORARY : EXIT_OK;
+}
+
 int serve_run(const struct options *options)
 {
     struct server server = {.loop = loop_new(NULL), .wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    const struct admin_view view = {server_is_healthy, server_is_ready, server_write_metrics, &server};
+    struct signals *signals = signals_watch(server.loop, SIGHUP, server_signalled, &server);
     struct error err = {0};
-    struct signals *signals = signals_watch(server.loop, 0, server_signalled, &server);
-    loop_watch(server.loop, server.wake_fd, server_woken, &server);
     int exit_code = EXIT_OK;
-    if (server_open(&server, options, &err)) {
-        log_event(LOG_INFO, "ready", "port", log_number(listener_port(server.listener)), "hooks",
-                  log_number((long long)server.hook_count), NULL);
-        server_loop(&server);
-        log_event(LOG_INFO, "drained", NULL);
-        if (server.is_broken) {
-            log_event(LOG_ERROR, "the connection to the brokers is broken beyond repair: start again", NULL);
-            exit_code = EXIT_TEMPORARY;
-        }
+    loop_watch(server.loop, server.wake_fd, server_woken, &server);
+    if (server_open(&server, options, &view, &err)) {
+        exit_code = server_serve(&server, options);
     } else {
         log_event(LOG_ERROR, "cannot start", "reason", err.text, NULL);
         exit_code = err.action == ERROR_RETRY ? EXIT_TEMPORARY : EXIT_PERMANENT;
     }
-    /* First the publisher: what it still reports answers requests of the listener. */
-    publisher_close(server.publisher);
+    /* First the store: what it still reports answers requests of the listener, and is the poll's, too. */
+    store_close(server.store);
     poll_close(server.poll);
     listener_close(server.listener);
-    hooks_free(server.hooks, server.hook_count);
+    listener_close(server.admin);
+    hooks_clear(&server.hooks);
+    networks_clear(&server.proxies);
     signals_unwatch(signals);
     loop_free(server.loop);
     close(server.wake_fd);

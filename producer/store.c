@@ -7,7 +7,8 @@
 #include "workers/common/base/log.h"
 
 enum {
-    STORE_TIMEOUT_MS = 4000,
+    /* librdkafka looks for messages that are too late once a second, and git hosts give up after five. */
+    STORE_TIMEOUT_MS = 3500,
     REPLAY_BATCH = 500,
     REPLAY_FIRST_PAUSE_MS = 500,
     REPLAY_LONGEST_PAUSE_MS = 5000,

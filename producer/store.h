@@ -31,7 +31,7 @@ bool store_open(const struct options *options, struct loop *loop, int wake_fd, s
 void store_close(struct store *store); /* what is still under way is done with STORE_NOWHERE; NULL is fine */
 
 /* Takes the outputs (a list by their next), all events of one delivery. done comes later, from store_turn, within the
- * time-out of some 4 seconds: git hosts wait 5 to 10 for an answer. */
+ * time-out of at most 4.5 seconds: git hosts wait 5 to 10 for an answer. */
 void store_put(struct store *store, struct output *outputs, bool may_spool, store_done *done, void *context);
 
 /* After each turn of the loop: hears what the brokers say, and writes to the disk what belongs there. */

@@ -100,15 +100,20 @@ static bool field_refuse(const struct field *field, const char *what, struct err
     return error_set(err, ERROR_REJECT, "%s %s", field->name, what);
 }
 
+static bool text_check(const struct field *field, const char *text, struct error *err)
+{
+    const char *wrong = field->check != NULL ? field->check(text) : NULL;
+    return wrong == NULL || error_set(err, ERROR_REJECT, "%s \"%.100s\" %s", field->name, text, wrong);
+}
+
 static bool text_read(const struct field *field, const cJSON *value, char **ret_text, struct error *err)
 {
     const char *text = cJSON_GetStringValue(value);
     if (text == NULL) {
         return field_refuse(field, "must be a text", err);
     }
-    const char *wrong = field->check != NULL ? field->check(text) : NULL;
-    if (wrong != NULL) {
-        return error_set(err, ERROR_REJECT, "%s \"%.100s\" %s", field->name, text, wrong);
+    if (!text_check(field, text, err)) {
+        return false;
     }
     *ret_text = text_copy(text);
     return true;
@@ -294,6 +299,72 @@ char *message_type(struct slice body)
     }
     const char *type = json_text(root, "type");
     return type != NULL ? text_copy(type) : NULL;
+}
+
+static bool fields_check(const struct field *fields, const void *message, struct error *err);
+
+static bool texts_check(const struct field *field, const struct texts *texts, struct error *err)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        if (!text_check(field, texts->items[i], err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): groups nest one level deep, by the tables in this folder.
+static bool groups_check(const struct field *field, const struct groups *groups, struct error *err)
+{
+    for (size_t i = 0; i < groups->count; i++) {
+        if (!fields_check(field->group, (const char *)groups->items + i * field->group_size, err)) {
+            return error_prefix(err, "%s[%zu]", field->name, i);
+        }
+    }
+    return true;
+}
+
+/* Choices, booleans and times cannot be wrong in memory. */
+// NOLINTNEXTLINE(misc-no-recursion): groups nest one level deep, by the tables in this folder.
+static bool field_check(const struct field *field, const void *member, struct error *err)
+{
+    if (field->kind == FIELD_TEXT) {
+        const char *text = *(char *const *)member;
+        return text != NULL ? text_check(field, text, err)
+                            : field->presence == OPTIONAL || field_refuse(field, "is missing", err);
+    }
+    if (field->kind == FIELD_INTEGER) {
+        int64_t integer = *(const int64_t *)member;
+        return (integer >= 0 && (double)integer <= integer_maximum) ||
+               field_refuse(field, "must be a whole number from 0 to 2^53 - 1", err);
+    }
+    if (field->kind == FIELD_TEXTS) {
+        return texts_check(field, member, err);
+    }
+    return field->kind != FIELD_GROUPS || groups_check(field, member, err);
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): groups nest one level deep, by the tables in this folder.
+static bool fields_check(const struct field *fields, const void *message, struct error *err)
+{
+    for (const struct field *field = fields; field->name != NULL; field++) {
+        if (!field_check(field, (const char *)message + field->offset, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool message_check(const struct codec *codec, const void *message, struct error *err)
+{
+    if (!fields_check(envelope_fields, message, err)) {
+        return false;
+    }
+    if (!fields_check(codec->fields, message, err)) {
+        return error_prefix(err, "data");
+    }
+    const char *wrong = codec->check != NULL ? codec->check(message) : NULL;
+    return wrong == NULL || error_set(err, ERROR_REJECT, "data: %s", wrong);
 }
 
 static void must_add(bool is_added)

@@ -107,6 +107,9 @@ struct codec {
 /* On failure *ret_message is untouched. The caller frees the message with message_free. */
 bool message_parse(const struct codec *codec, struct slice body, void **ret_message, struct error *err) MUST_CHECK;
 
+/* Would message_parse take what message_format makes of it? For those who make a message of what strangers say. */
+bool message_check(const struct codec *codec, const void *message, struct error *err) MUST_CHECK;
+
 /* Appends the message as one line of JSON. */
 void message_format(const struct codec *codec, const void *message, struct buffer *buffer);
 

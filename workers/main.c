@@ -2,7 +2,6 @@
  * tagfleet: the table of its subcommands.
  */
 #include "producer/api/repository.h"
-#include "producer/emit.h"
 #include "producer/map.h"
 #include "producer/serve.h"
 #include "producer/status/notifier.h"
@@ -13,6 +12,7 @@
 #include "workers/common/kafka/kafka.h"
 #include "workers/common/kafka/topics_command.h"
 #include "workers/copier/copier.h"
+#include "workers/emit.h"
 #include "workers/local.h"
 #include "workers/recorder/report.h"
 #include "workers/resolver/plan.h"

@@ -96,7 +96,7 @@ void api_close(struct api *api)
         return;
     }
     while (api->calls != NULL) {
-        api_cancel(api->calls);
+        api_cancel(api->calls); // NOLINT(clang-analyzer-unix.Malloc): unlinked before it is freed
     }
     free(api->url);
     free(api->token_file);

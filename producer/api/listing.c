@@ -142,7 +142,7 @@ static bool walk_add(struct listing_walk *walk, struct kept_page *kept, struct e
         kept_page_free(kept);
         return error_set(err, ERROR_REJECT, "its pages lead in a circle");
     }
-    walk->pages = memory_resized((void *)walk->pages, (listing->page_count + 1) * sizeof(*walk->pages));
+    walk->pages = memory_resized((void *)walk->pages, (listing->page_count + 1) * sizeof(struct page *));
     walk->pages[listing->page_count++] = &kept->page;
     listing->row_count += kept->page.rows.count;
     listing->left_out += kept->page.left_out;
@@ -193,7 +193,7 @@ static bool walk_take(struct listing_walk *walk, const struct api_answer *answer
     if (kept != NULL) {
         kept_page_free(kept);
     }
-    if (answer->outcome == API_UNCHANGED) {
+    if (answer->outcome == API_UNCHANGED || answer->http == NULL) {
         return error_set(err, ERROR_REJECT, "the host says 304 to a question without an ETag");
     }
     kept = page_new(walk, answer->http, err);

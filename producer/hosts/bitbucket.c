@@ -95,4 +95,4 @@ static bool bitbucket_parse(const struct host_headers *headers, struct slice bod
     return push_read(root, headers, ret_changes, err);
 }
 
-const struct host bitbucket_host = {"bitbucket", bitbucket_is_genuine, bitbucket_parse};
+const struct host bitbucket_host = {"bitbucket", bitbucket_is_genuine, bitbucket_parse, .sends_again = true};

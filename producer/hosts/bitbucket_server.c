@@ -103,4 +103,4 @@ static bool server_parse(const struct host_headers *headers, struct slice body, 
     return push_read(root, headers, ret_changes, err);
 }
 
-const struct host bitbucket_server_host = {"bitbucket-server", server_is_genuine, server_parse};
+const struct host bitbucket_server_host = {"bitbucket-server", server_is_genuine, server_parse, .sends_again = false};

@@ -110,4 +110,4 @@ static bool generic_parse(const struct host_headers *headers, struct slice body,
     return change->event != NULL || error_set(err, ERROR_REJECT, "%.400s", change->reason);
 }
 
-const struct host generic_host = {"generic", generic_is_genuine, generic_parse};
+const struct host generic_host = {"generic", generic_is_genuine, generic_parse, .sends_again = true};

@@ -171,4 +171,4 @@ static bool gitea_parse(const struct host_headers *headers, struct slice body, s
     return gitea_family_parse(&family, headers, body, ret_changes, err);
 }
 
-const struct host gitea_host = {"gitea", gitea_is_genuine, gitea_parse};
+const struct host gitea_host = {"gitea", gitea_is_genuine, gitea_parse, .sends_again = false};

@@ -73,4 +73,4 @@ static bool github_parse(const struct host_headers *headers, struct slice body, 
     return true;
 }
 
-const struct host github_host = {"github", github_is_genuine, github_parse};
+const struct host github_host = {"github", github_is_genuine, github_parse, .sends_again = false};

@@ -103,4 +103,4 @@ static bool gitlab_parse(const struct host_headers *headers, struct slice body, 
     return is_push ? push_read(&push, root, ret_changes, err) : update_read(&push, root, ret_changes);
 }
 
-const struct host gitlab_host = {"gitlab", gitlab_is_genuine, gitlab_parse};
+const struct host gitlab_host = {"gitlab", gitlab_is_genuine, gitlab_parse, .sends_again = false};

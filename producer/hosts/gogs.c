@@ -25,4 +25,4 @@ static bool gogs_parse(const struct host_headers *headers, struct slice body, st
     return gitea_family_parse(&family, headers, body, ret_changes, err);
 }
 
-const struct host gogs_host = {"gogs", gogs_is_genuine, gogs_parse};
+const struct host gogs_host = {"gogs", gogs_is_genuine, gogs_parse, .sends_again = false};

@@ -45,6 +45,8 @@ struct host {
      * the others with it. */
     bool (*parse)(const struct host_headers *headers, struct slice body, struct changes *ret_changes,
                   struct error *err);
+    /* Is a delivery that was answered 503 sent again, by the host or by whoever sees the answer? */
+    bool sends_again;
 };
 
 extern const struct host bitbucket_host;

@@ -181,11 +181,7 @@ static bool event_check(struct event *event, struct error *err)
     identity_event(event, id);
     AUTO(text) char *source = text_format("tagfleet/producer/%s", event->provider);
     envelope_fill(&event->envelope, id, source, event->ref);
-    AUTO(buffer) struct buffer body;
-    buffer_init(&body, MESSAGE_MAXIMUM_BYTES);
-    event_format(event, &body);
-    AUTO(event) struct event *again = NULL;
-    return event_parse(buffer_slice(&body), &again, err);
+    return message_check(&event_codec, event, err);
 }
 
 /* Hosts send it when somebody presses "test": a real-looking push of what was there before. */
@@ -209,7 +205,7 @@ void push_add(const struct push *push, const struct move *move, struct changes *
     }
     AUTO(event) struct event *event = event_from(push, move);
     if (!event_check(event, &err)) {
-        static const char place[] = "event: data: ";
+        static const char place[] = "data: ";
         const char *mistake = err.text + (text_starts_with(err.text, place) ? strlen(place) : 0);
         changes_ignore(changes, "%.80s cannot be deployed: %s", move->ref, mistake);
         return;

@@ -164,6 +164,18 @@ static size_t signing_key(const char *secret, unsigned char ret_key[SECRET_LINE_
     return length / 4 * 3 - padding;
 }
 
+bool signature_signing_secrets_are_whole(const struct secrets *secrets)
+{
+    unsigned char key[SECRET_LINE_MAXIMUM];
+    bool is_whole = true;
+    for (size_t i = 0; i < secrets->count; i++) {
+        is_whole = is_whole &&
+                   (!text_starts_with(secrets->items[i], signing_prefix) || signing_key(secrets->items[i], key) > 0);
+    }
+    OPENSSL_cleanse(key, sizeof(key));
+    return is_whole;
+}
+
 static bool is_recent(const char *timestamp, int64_t now_ms)
 {
     size_t length = strlen(timestamp);

@@ -45,3 +45,5 @@ bool signature_check_standard(const struct secrets *secrets, struct slice body, 
 
 /* Does one of the secrets begin with "whsec_"? */
 bool signature_has_signing_secret(const struct secrets *secrets);
+/* Is what stands behind each "whsec_" a key? One that was cut while copying would never be genuine. */
+bool signature_signing_secrets_are_whole(const struct secrets *secrets);

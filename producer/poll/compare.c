@@ -11,6 +11,7 @@ static const char tags[] = "refs/tags/";
 
 /* One ref from both sides. */
 struct pair {
+    const char *ref;
     const struct compare_known *known; /* NULL: not in `refs` */
     const struct page_row *row;        /* NULL: not at the host */
 };
@@ -54,6 +55,7 @@ static struct pair *pair_of(struct comparison *comparison, const char *ref)
     struct pair *pair = index_get(&comparison->pairs, slice_of(ref));
     if (pair == NULL) {
         pair = memory_zeroed(1, sizeof(*pair));
+        pair->ref = ref;
         (void)index_put(&comparison->pairs, slice_of(ref), pair);
     }
     return pair;
@@ -103,7 +105,7 @@ static void change_add(struct comparison *comparison, int kind, const struct pai
     struct compare_change *change = groups_add(&comparison->changes->items, sizeof(*change));
     change->kind = kind;
     change->is_baseline = is_baseline;
-    change->ref = text_copy(row != NULL ? row->ref : state->ref);
+    change->ref = text_copy(pair->ref);
     change->before = state != NULL ? text_copy_or_null(state->commit) : NULL;
     change->after = row != NULL ? text_copy(row->commit) : NULL;
     change->committed_ms = row != NULL ? row->committed_ms : 0;

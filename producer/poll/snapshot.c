@@ -130,7 +130,9 @@ static struct snapshot_wait *wait_ended(const struct snapshot *snapshot, uint64_
 {
     struct snapshot_wait *wait = snapshot->waits;
     int64_t now_ms = clock_monotonic_ms();
+    // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): unlinked before it is freed
     while (wait != NULL &&
+           // NOLINTNEXTLINE(clang-analyzer-unix.Malloc)
            (wait->number >= until || (!is_caught_up && wait->err.action == ERROR_NONE && now_ms < wait->deadline_ms))) {
         wait = wait->next;
     }
@@ -179,7 +181,7 @@ void snapshot_close(struct snapshot *snapshot)
         return;
     }
     while (snapshot->waits != NULL) {
-        snapshot_cancel(snapshot->waits);
+        snapshot_cancel(snapshot->waits); // NOLINT(clang-analyzer-unix.Malloc): unlinked before it is freed
     }
     tables_close(snapshot->tables);
     loop_timer_cancel(snapshot->loop, snapshot->timer);

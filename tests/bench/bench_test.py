@@ -1,7 +1,7 @@
 """The benchmarks still run and count right; at this size their times say nothing."""
 import pytest
 
-from tests.bench import bench, copier
+from tests.bench import bench, copier, producer
 from tests.support.kafka import Broker
 
 SCALE = 0.01
@@ -26,3 +26,8 @@ def test_a_benchmark_of_the_copier_counts_right_and_prints_its_lines(broker, tmp
     lines = capsys.readouterr().out.splitlines()
     assert lines and len(rows) == len(lines)
     assert all(line.startswith(f"{letter}  ") for line in lines)
+
+
+def test_the_benchmark_of_the_producer_counts_right_and_prints_its_lines(broker, tmp_path, capsys):
+    rows = producer.run(broker, tmp_path, SCALE)
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 2 * len(producer.CONCURRENCIES) + 1

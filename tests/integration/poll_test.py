@@ -42,7 +42,8 @@ def make_polling(broker, make_fleet, tmp_path):
         (tmp_path / "hook").write_text(SECRET + "\n")
         fleet = make_fleet(broker, config=RESOLVER + f"""
             log: {{ level = "debug"; }};
-            producer: {{ listen = "127.0.0.1:0"; hooks = ( {{ name = "acme"; provider = "bitbucket"; secret_file = "{tmp_path}/hook"; }} );
+            producer: {{ listen = "127.0.0.1:0"; hooks = ( {{ name = "acme"; provider = "bitbucket"; secret_file = "{tmp_path}/hook"; }},
+                {{ name = "mirror"; provider = "bitbucket-server"; unsigned = true; }} );
               repositories = ( {{ name = "acme/app"; {repository}; poll = "{poll}"; }} ); }};""")
         fleet.must("map", "set", "branch/main", "222222222222")
         fleet.must("map", "set", "qa", "222222222222")
@@ -233,3 +234,31 @@ def test_plain_git_is_asked_with_ls_remote(make_polling, tmp_path):
         wait_outcome(fleet, ref, sha)
     git("push", "-q", "origin", ":v-1.0.1-qa")
     wait_outcome(fleet, "refs/tags/v-1.0.1-qa", None, "ignored")
+
+
+def test_a_webhook_that_does_not_say_which_refs_have_moved_brings_the_poll_forward(make_polling, host):
+    host.set(refs={MAIN: commit(1)})
+    fleet = make_polling.github(host, poll="24h")
+    role = fleet.start("producer")
+    wait_outcome(fleet, MAIN, commit(1), "ignored")
+    wait_for(lambda: polls(role) > 0, 60, "the first look")
+    host.move(tag(1), commit(1))
+    body = {"eventKey": "mirror:repo_synchronized", "changes": [], "refLimitExceeded": True, "date": "2026-01-02T03:04:05+0000",
+            "repository": {"id": 7, "slug": "app", "project": {"key": "ACME"}}}
+    port = re.search(r"msg=ready port=(\d+)", role.log()).group(1)
+    answer = requests.post(f"http://127.0.0.1:{port}/hooks/mirror", json=body, timeout=20,
+                           headers={"X-Event-Key": "mirror:repo_synchronized"})
+    assert answer.status_code == 200
+    wait_outcome(fleet, tag(1), commit(1))
+
+
+def test_every_mistake_of_a_repository_is_told_with_what_would_be_right(broker, make_fleet):
+    fleet = make_fleet(broker, config="""producer: { repositories = (
+      { name = "Acme/App"; provider = "github"; poll = "5 min"; url = "https://x/y"; },
+      { name = "a/b"; provider = "git"; url = "ext::sh"; branches = (); tags = (); poll = "1h"; },
+      { name = "a/b"; provider = "gitlab"; api_url = "https://u:s3cret@h"; token_file = "/nope"; } ); };""")
+    done = fleet.run("config", "check")
+    assert done.returncode == 100 and "s3cret" not in done.stderr
+    for told in ("in lower case", "url is for provider git", "url must be https://", "nothing to poll", "api_url must be https://host",
+                 "/nope: cannot be read", "is there twice"):
+        assert told in done.stderr

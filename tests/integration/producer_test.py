@@ -62,7 +62,7 @@ def events(fleet):
 def test_a_signed_push_is_stored_before_it_is_acknowledged(fleet, server):
     answer = server.post(body())
     assert answer.status_code == 202
-    assert json.loads(answer.text.splitlines()[0])["ref"] == "refs/tags/v-1.4.0-prod"
+    assert json.loads(answer.text.splitlines()[0])["data"]["ref"] == "refs/tags/v-1.4.0-prod"
     key, value, _ = fleet.records("events")[0]
     assert key == value["data"]["repository"] == "acme/app"
     assert value["data"]["kind"] == "tag_created" and value["data"]["after"] == COMMIT
@@ -161,6 +161,37 @@ def test_emit_takes_everything_from_codebuild(fleet):
     assert failed.returncode == 1 and "the build has failed" in failed.stderr
     assert fleet.run("emit").returncode == 1
     assert len(events(fleet)) == 1
+
+
+def test_emit_says_where_the_event_went_and_follows_it(fleet, new_account, tmp_path):
+    fleet.start("resolver")
+    account = new_account()
+    fleet.must("map", "set", "qa", account, "--reason", "t")
+    words = ["emit", "--repository", "acme/app", "--commit", COMMIT, "--build", "b1", "--ref"]
+    [stored], code = fleet.lines(*words, "refs/tags/v-1.0.0-qa")
+    key, value, message = fleet.records("events")[0]
+    assert code == 0 and stored["event"] == value["id"] and stored["outcome"] == "accepted"
+    assert (stored["topic"], stored["partition"], stored["offset"]) == (message.topic(), message.partition(), message.offset())
+    assert stored["deployment"] == fleet.deployments()[0]["deployment"]
+    dropped = fleet.run(*words, "refs/tags/v-1.0.0-nowhere", "--wait", "--timeout", "30s")
+    assert dropped.returncode == 3 and "dropped" in dropped.stdout
+    assert fleet.run(*words, "refs/tags/nonsense", "--wait").returncode == 4
+    assert fleet.run(*words, "refs/tags/v-1.0.1-qa", "--wait", "--timeout", "1s").returncode == 124
+    assert fleet.run(*words, "refs/tags/v-1.0.1-qa", "--timeout", "1s").returncode == 2
+
+
+def test_emit_takes_all_lines_of_a_file_or_none(fleet, tmp_path):
+    lines = [{"repository": "acme/app", "ref": f"refs/tags/v-1.0.{n}-qa", "commit": COMMIT, "build": f"b{n}"} for n in range(3000)]
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)) + '\n{"repository": "acme/app"}\n{"nonsense": 1}\n')
+    refused = fleet.run("emit", "--from-file", str(file))
+    assert refused.returncode == 1 and "line 3001: ref is needed" in refused.stderr and "line 3002:" in refused.stderr
+    assert events(fleet) == []
+    done = fleet.run("emit", "--from-file", "-", input="\n".join(map(json.dumps, lines)))
+    assert done.returncode == 0, done.stderr
+    assert [one["build"] for one in events(fleet)] == [f"b{n}" for n in range(3000)]
+    assert fleet.run("emit", "--from-file", str(file), "--ref", "branch/main").returncode == 2
+    assert fleet.run("emit", "--from-file", str(tmp_path / "nowhere")).returncode == 1
 
 
 def test_webhook_parse_prints_the_neutral_events_offline(fleet, tmp_path):

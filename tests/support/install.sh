@@ -13,7 +13,7 @@ flock 9
 build_packages=(build-essential pkg-config librdkafka-dev libcurl4-openssl-dev libcjson-dev libconfig-dev libssl-dev
   libmicrohttpd-dev libexpat1-dev)
 demo_packages=(python3-venv curl openssl)
-test_packages=(shellcheck libcmocka-dev kcat clang clang-format clang-tidy cppcheck valgrind libclang-rt-14-dev python3-venv)
+test_packages=(shellcheck slowhttptest libcmocka-dev kcat clang clang-format clang-tidy cppcheck valgrind libclang-rt-14-dev python3-venv)
 kafka_versions="3.9.2 4.3.1"
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c

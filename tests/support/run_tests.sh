@@ -11,7 +11,7 @@ mkdir -p "$log_folder"
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
 stages=("$@")
-[ $# -gt 0 ] || stages=(lint unit replay asan tsan memcheck fuzz integration engine copies integration_asan bench demo faults)
+[ $# -gt 0 ] || stages=(lint unit replay asan tsan memcheck fuzz hosts integration engine copies integration_asan bench demo faults)
 fuzz_seconds=${FUZZ_SECONDS:-3}
 
 build() { make --no-print-directory -s -j"$jobs" CI=1 "$@"; }
@@ -28,14 +28,20 @@ engine_tests=(tests/integration/engine_test.py tests/integration/zombie_test.py)
 # Whole builds into every store, and what disturbs them: these wait for stores and brokers, so they run beside stages that
 # compute.
 copies_tests=(tests/integration/stores_test.py tests/integration/transfer_test.py tests/integration/isolation_test.py)
-run_integration() { build integration ARGS="-q --durations=8 ${engine_tests[*]/#/--ignore=} ${copies_tests[*]/#/--ignore=}"; }
+# What git hosts say and are asked, and what strangers try: these wait for time-outs and second looks.
+hosts_tests=(tests/integration/front_door_test.py tests/integration/poll_test.py tests/integration/status_test.py
+  tests/integration/real_host_test.py)
+run_integration() {
+  build integration ARGS="-q --durations=8 ${engine_tests[*]/#/--ignore=} ${copies_tests[*]/#/--ignore=} ${hosts_tests[*]/#/--ignore=}"
+}
+run_hosts() { build integration FILES="${hosts_tests[*]}" ARGS="-q --durations=8"; }
 run_copies() { build integration FILES="${copies_tests[*]}" ARGS="-q --durations=8"; }
 run_engine() { build integration FILES="${engine_tests[*]}" ARGS="-q --durations=4"; }
 # The fleet's own processes under the address sanitizer, in the main job and where it is killed.
 run_integration_asan() {
   build MODE=asan build/asan/bin/tagfleet &&
     LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks.txt:print_suppressions=0 \
-      TAGFLEET_BIN=$PWD/build/asan/bin/tagfleet build integration ARGS="-q -k '(main_job and 4.3.1 and moto) or (killed and 4.3.1) or (transfer_test and (middle or once))'"
+      TAGFLEET_BIN=$PWD/build/asan/bin/tagfleet build integration ARGS="-q -k '(main_job and 4.3.1 and moto) or (killed and 4.3.1) or (transfer_test and (middle or once)) or (front_door and (hostile or crowd or spool))'"
 }
 run_faults() { build faults ARGS="-q --durations=4"; }
 # The benchmarks in small, so that they cannot rot; make bench measures.
@@ -46,7 +52,7 @@ run_demo() { tests/support/demo.sh; }
 count() { # STAGE LOG
   case $1 in
   lint) awk '/^  ok /{ p++ } /^  FAIL /{ f++ } END { print p+0, f+0, 0 }' "$2" ;;
-  integration* | engine | copies | faults | bench) awk '
+  integration* | engine | copies | hosts | faults | bench) awk '
     / passed| failed| error| skipped/ && / in [0-9.]+s/ {
       for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p = $(i-1); if ($i ~ /^(failed|error)/) f += $(i-1); if ($i ~ /^skipped/) s = $(i-1) }
     } END { gsub(/[^0-9]/, "", p); print p+0, f+0, s+0 }' "$2" ;;
@@ -61,7 +67,7 @@ count() { # STAGE LOG
 }
 
 declare -A running began
-declare -A beside=([asan]=copies [integration]=engine [integration_asan]=faults)
+declare -A beside=([asan]=copies [memcheck]=hosts [integration]=engine [integration_asan]=faults)
 start() { # STAGE
   began[$1]=$SECONDS
   "run_$1" >"$log_folder/$1.log" 2>&1 </dev/null &
@@ -82,7 +88,7 @@ for stage in "${stages[@]}"; do
   # A stage that ended badly without a test that says so is a failure all the same; so is one that tested nothing.
   if { [ "$code" != 0 ] && [ "$f" = 0 ]; } || [ $((p + f)) = 0 ]; then f=$((f + 1)); fi
   printf '%-18s %4d passed %3d failed %3d skipped   %4d s\n' "$stage" "$p" "$f" "$s" $((SECONDS - began[$stage]))
-  case $stage in unit | integration | engine | copies) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
+  case $stage in unit | integration | engine | copies | hosts) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
   [ "$f" = 0 ] || { echo "    the end of $log:"; tail -60 "$log" | sed 's/^/    | /'; }
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done

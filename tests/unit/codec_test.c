@@ -146,6 +146,49 @@ static void every_example_survives_reading_and_writing(void **state)
     each_example(example_round_trips);
 }
 
+/* Reading is the judge: what message_check says of a message is what reading says of its bytes. */
+static void check_agrees_with_reading(const struct codec *codec, const void *message)
+{
+    AUTO_BUFFER body;
+    buffer_init(&body, MESSAGE_MAXIMUM_BYTES);
+    message_format(codec, message, &body);
+    void *again = NULL;
+    struct error read_err = {0};
+    struct error check_err = {0};
+    bool is_read = message_parse(codec, buffer_slice(&body), &again, &read_err);
+    if (message_check(codec, message, &check_err) != is_read || strcmp(check_err.text, read_err.text) != 0) {
+        fail_msg("%s: reading says \"%s\", checking \"%s\"", body.ptr, read_err.text, check_err.text);
+    }
+    message_free(codec, again);
+}
+
+static void example_is_checked_as_it_is_read(size_t codec, const char *path, struct slice body)
+{
+    (void)path;
+    static const char *const texts[] = {"", "A B", "x\n", "refs/heads/a..b", "0000000", NULL};
+    const struct codec *type = codecs[codec].codec;
+    void *message = NULL;
+    struct error err;
+    assert_true(message_parse(type, body, &message, &err));
+    check_agrees_with_reading(type, message);
+    for (const struct field *field = type->fields; field->name != NULL; field++) {
+        for (size_t i = 0; field->kind == FIELD_TEXT && i < sizeof(texts) / sizeof(texts[0]); i++) {
+            char **member = (char **)((char *)message + field->offset);
+            char *kept = *member;
+            *member = (char *)(uintptr_t)texts[i];
+            check_agrees_with_reading(type, message);
+            *member = kept;
+        }
+    }
+    message_free(type, message);
+}
+
+static void a_message_is_checked_as_it_would_be_read(void **state)
+{
+    (void)state;
+    each_example(example_is_checked_as_it_is_read);
+}
+
 static void refuse_without(const struct codec *codec, const cJSON *root, cJSON *object, const char *name)
 {
     cJSON *taken = cJSON_DetachItemFromObjectCaseSensitive(object, name);
@@ -881,6 +924,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_example_survives_reading_and_writing),
+        cmocka_unit_test(a_message_is_checked_as_it_would_be_read),
         cmocka_unit_test(every_missing_field_is_refused_by_its_name),
         cmocka_unit_test(what_contradicts_itself_is_refused),
         cmocka_unit_test(rules_over_several_fields_hold),

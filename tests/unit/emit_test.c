@@ -60,6 +60,15 @@ static void what_is_missing_or_ill_formed_is_named(void **state)
         {{"a/b", "branch/main", commit, "", NULL, NULL}, "build \"\""},
         {{"a/b", "branch/main", commit, NULL, "yesterday", NULL}, "before \"yesterday\""},
         {{"", "branch/main", commit, NULL, NULL, NULL}, "repository \"\""},
+        {{"$REPOSITORY", "branch/main", commit, NULL, NULL, NULL}, "repository \"$REPOSITORY\" is a placeholder"},
+        {{"acme/${APP}", "branch/main", commit, NULL, NULL, NULL}, "is a placeholder"},
+        {{"a/b", "refs/tags/{{ tag }}", commit, NULL, NULL, NULL}, "ref \"refs/tags/{{ tag }}\" is a placeholder"},
+        {{"a/b", "branch/main", "<commit id>", NULL, NULL, NULL}, "commit \"<commit id>\" is a placeholder"},
+        {{"a/b", "branch/main", commit, "null", NULL, NULL}, "build \"null\" is a placeholder"},
+        {{"a/b", "branch/main", commit, "Undefined", NULL, NULL}, "build \"Undefined\" is a placeholder"},
+        {{"a/b", "branch/main", commit, "%BUILD%", NULL, NULL}, "build \"%BUILD%\" is a placeholder"},
+        {{"a/b", "branch/main", commit, "$(id)", NULL, NULL}, "build \"$(id)\" is a placeholder"},
+        {{"a/b", "branch/main", commit, NULL, "none", NULL}, "before \"none\" is a placeholder"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct error err = {0};
@@ -154,6 +163,50 @@ static void a_build_started_by_hand_must_say_its_ref(void **state)
     assert_non_null(strstr(err.text, "--ref"));
 }
 
+static void a_line_of_a_file_says_the_same_as_flags(void **state)
+{
+    (void)state;
+    AUTO(event) struct event *of_line = NULL;
+    AUTO(event) struct event *of_flags = NULL;
+    struct error err = {0};
+    const struct emit_request request = {"acme/app", "refs/tags/v-1-qa", commit, "b1", NULL, "somebody"};
+    assert_true(emit_from_line(
+        slice_of("{\"repository\":\"Acme/App\",\"ref\":\"refs/tags/v-1-qa\",\"commit\":"
+                 "\"5f2c1e0a9d3b4c6e8f7a1b2c3d4e5f60718293a4\",\"build\":\"b1\",\"actor\":\"somebody\"}"),
+        &of_line, &err));
+    assert_true(emit_event(&request, &of_flags, &err));
+    assert_string_equal(of_line->envelope.id, of_flags->envelope.id);
+    assert_string_equal(of_line->envelope.source, of_flags->envelope.source);
+    assert_int_equal(of_line->kind, of_flags->kind);
+    assert_int_equal(of_line->origin, ORIGIN_EMIT);
+    assert_null(of_line->provider);
+}
+
+static void a_line_that_cannot_be_right_is_refused_in_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        const char *said;
+    } rows[] = {
+        {"acme/app", "JSON"},
+        {"[]", "object"},
+        {"{\"repository\":\"a/b\",\"ref\":\"refs/heads/main\"}", "commit is needed"},
+        {"{\"repository\":\"a/b\",\"ref\":\"refs/heads/main\",\"commit\":\"1234567\",\"sha\":\"1\"}", "is not a field"},
+        {"{\"repository\":\"a/b\",\"ref\":\"refs/heads/main\",\"commit\":\"1234567\",\"build\":\"null\"}",
+         "is a placeholder"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct error err = {0};
+        struct event *event = NULL;
+        assert_false(emit_from_line(slice_of(rows[i].line), &event, &err));
+        assert_null(event);
+        if (strstr(err.text, rows[i].said) == NULL) {
+            fail_msg("%s: %s", rows[i].line, err.text);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +216,8 @@ int main(void)
         cmocka_unit_test(a_flag_stands_over_a_variable),
         cmocka_unit_test(a_failed_build_is_refused),
         cmocka_unit_test(a_build_started_by_hand_must_say_its_ref),
+        cmocka_unit_test(a_line_of_a_file_says_the_same_as_flags),
+        cmocka_unit_test(a_line_that_cannot_be_right_is_refused_in_words),
     };
     return cmocka_run_group_tests_name("emit", tests, NULL, NULL);
 }

@@ -60,8 +60,6 @@ static void on_request(void *context, struct listener_request *request)
     const char *header = listener_header(request, "X-Test");
     struct slice body = listener_body(request);
     desk->requests++;
-    assert_int_equal(listener_header_count(request, "X-TEST"), 2);
-    assert_int_equal(listener_header_count(request, "X-Absent"), 0);
     (void)snprintf(desk->method, sizeof(desk->method), "%s", listener_method(request));
     (void)snprintf(desk->path, sizeof(desk->path), "%s", listener_path(request));
     (void)snprintf(desk->body, sizeof(desk->body), "%.*s", (int)body.len, body.ptr);

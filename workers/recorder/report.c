@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READ_TIMEOUT_MS = 15000, WAIT_SLICE_MS = 250, STATUS_ROWS = 50 };
+enum { READ_TIMEOUT_MS = 15000, WAIT_SLICE_MS = 250, WAIT_TIMEOUT_MS = 600000, STATUS_ROWS = 50 };
 
 static void history_auto(struct history *history)
 {
@@ -276,33 +276,97 @@ static int wait_follow(struct waiting *waiting, int64_t timeout_ms)
     return EXIT_TIMED_OUT;
 }
 
+int wait_for_end(const struct command_line *line, const struct wait_request *request)
+{
+    AUTO(waiting)
+    struct waiting waiting = {
+        .line = line,
+        .deployment = request->deployment,
+        .repository = request->repository != NULL ? text_lower(request->repository) : NULL,
+        .ref = request->ref != NULL ? text_copy(request->ref) : NULL,
+        .commit = request->commit != NULL ? text_lower(request->commit) : NULL,
+    };
+    return wait_follow(&waiting, request->timeout_ms);
+}
+
+/* True when the record is what was awaited. */
+static bool decision_read(const struct record *record, const char *event, struct decision *decision)
+{
+    AUTO(text) char *type = message_type(record->value);
+    struct error err;
+    void *message = NULL;
+    if (type == NULL || strcmp(type, deployment_codec.type) != 0 ||
+        !message_parse(&deployment_codec, record->value, &message, &err)) {
+        return false;
+    }
+    const struct deployment *deployment = message;
+    decision->is_known = deployment->event != NULL && strcmp(deployment->event, event) == 0;
+    if (decision->is_known) {
+        (void)snprintf(decision->deployment, sizeof(decision->deployment), "%s", deployment->deployment);
+        decision->outcome = deployment->outcome;
+        decision->reason = text_copy_or_null(deployment->reason);
+        decision->accounts = deployment->accounts.count;
+    }
+    message_free(&deployment_codec, message);
+    return decision->is_known;
+}
+
+bool decision_await(const struct options *options, const char *event, int64_t since_ms, int64_t timeout_ms,
+                    struct decision *ret_decision, struct error *err)
+{
+    AUTO(reader) struct reader *reader = NULL;
+    int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
+    *ret_decision = (struct decision){0};
+    if (!reader_open(options, "results", since_ms, READ_TIMEOUT_MS, &reader, err)) {
+        return false;
+    }
+    while (!ret_decision->is_known && clock_monotonic_ms() < deadline_ms) {
+        struct record record = {0};
+        enum reader_outcome outcome = reader_next(reader, WAIT_SLICE_MS, &record, err);
+        if (outcome == READER_FAILED) {
+            return false;
+        }
+        if (outcome == READER_MESSAGE) {
+            (void)decision_read(&record, event, ret_decision);
+            record_free(&record);
+        }
+    }
+    return true;
+}
+
+void decision_clear(struct decision *decision)
+{
+    free(decision->reason);
+    *decision = (struct decision){0};
+}
+
 static int wait_run(const struct command_line *line)
 {
-    AUTO(waiting) struct waiting waiting = {.line = line};
-    const char *repository = command_flag(line, "repository");
+    struct wait_request request = {
+        .repository = command_flag(line, "repository"),
+        .commit = command_flag(line, "commit"),
+        .timeout_ms = WAIT_TIMEOUT_MS,
+    };
     const char *ref = command_flag(line, "ref");
-    const char *commit = command_flag(line, "commit");
     const char *timeout = command_flag(line, "timeout");
-    int64_t timeout_ms = 600000;
-    if (timeout != NULL && !duration_parse(timeout, &timeout_ms)) {
+    AUTO(text) char *full_ref = ref != NULL ? ref_full_name(ref) : NULL;
+    request.ref = full_ref;
+    if (timeout != NULL && !duration_parse(timeout, &request.timeout_ms)) {
         return command_usage(line, "--timeout must be a duration such as 90s or 10m, not %s", timeout);
     }
-    if (line->argument_count == 1 && repository == NULL && ref == NULL && commit == NULL) {
-        waiting.deployment = line->arguments[0];
-        if (check_deployment(waiting.deployment) != NULL) {
-            return command_usage(line, "\"%s\" %s", waiting.deployment, check_deployment(waiting.deployment));
-        }
-    } else if (line->argument_count == 0 && repository != NULL && ref != NULL && commit != NULL) {
-        waiting.repository = text_lower(repository);
-        waiting.ref = ref_full_name(ref);
-        waiting.commit = text_lower(commit);
-    } else {
+    if (line->argument_count == 1 && request.repository == NULL && ref == NULL && request.commit == NULL) {
+        request.deployment = line->arguments[0];
+        const char *wrong = check_deployment(request.deployment);
+        return wrong != NULL ? command_usage(line, "\"%s\" %s", request.deployment, wrong)
+                             : wait_for_end(line, &request);
+    }
+    if (line->argument_count > 0 || request.repository == NULL || ref == NULL || request.commit == NULL) {
         return command_usage(line, "name a deployment, or --repository, --ref and --commit");
     }
-    if (waiting.deployment == NULL && waiting.ref == NULL) {
+    if (request.ref == NULL) {
         return command_usage(line, "--ref must be refs/heads/<branch> or refs/tags/<tag>, not %s", ref);
     }
-    return wait_follow(&waiting, timeout_ms);
+    return wait_for_end(line, &request);
 }
 
 static const struct flag wait_flags[] = {

@@ -17,3 +17,13 @@ int64_t rate_take(struct rate *rate, int64_t now_ms)
     double wait_ms = turn_ms - (double)now_ms;
     return wait_ms > 0 ? (int64_t)wait_ms + 1 : 0;
 }
+
+bool rate_has_turn(struct rate *rate, int64_t now_ms)
+{
+    struct rate before = *rate;
+    if (rate_take(rate, now_ms) == 0) {
+        return true;
+    }
+    *rate = before;
+    return false;
+}

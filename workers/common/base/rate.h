@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct rate {
@@ -16,3 +17,6 @@ struct rate rate_new(double per_second, double burst);
 
 /* Takes the next turn; returns in how many ms it is, 0: now. now_ms may be of any clock that does not go back. */
 int64_t rate_take(struct rate *rate, int64_t now_ms);
+
+/* Takes a turn if there is one now; otherwise leaves them to those who come later, for those who cannot wait. */
+bool rate_has_turn(struct rate *rate, int64_t now_ms);

@@ -6,7 +6,7 @@
 #include "workers/common/base/file.h"
 #include "workers/common/http/server_socket.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -406,13 +406,15 @@ static bool server_start(struct server *server, const char *certificate, const c
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)tls_versions},
         {MHD_OPTION_END, 0, NULL},
     };
+    /* libmicrohttpd closes the socket it is given, also when it does not start: it gets one of its own. */
+    int own_socket = fcntl(listener->socket, F_DUPFD_CLOEXEC, 0);
     const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
     unsigned flags =
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (certificate != NULL ? MHD_USE_TLS : 0U);
     server->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, server, MHD_OPTION_LISTEN_SOCKET,
-        listener->socket, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        settings->head_maximum_bytes, MHD_OPTION_CONNECTION_LIMIT, settings->connections_maximum + LEAVING_MAXIMUM,
+        own_socket, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->head_maximum_bytes,
+        MHD_OPTION_CONNECTION_LIMIT, settings->connections_maximum + LEAVING_MAXIMUM,
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)MEMORY_INCREMENT_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
         settings->timeout_s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, server, MHD_OPTION_ARRAY,
@@ -456,10 +458,6 @@ static void server_stop(struct server *server)
 {
     loop_unwatch(server->listener->loop, server->descriptor);
     loop_timer_cancel(server->listener->loop, server->again);
-    /* The socket is ours; without this, libmicrohttpd would close it. */
-    if (!server->is_retiring) {
-        (void)MHD_quiesce_daemon(server->daemon);
-    }
     MHD_stop_daemon(server->daemon);
     free(server);
 }
@@ -513,7 +511,7 @@ bool listener_reload(struct listener *listener, struct error *err)
     if (!server_add(listener, err)) {
         return false;
     }
-    (void)MHD_quiesce_daemon(old->daemon);
+    close(MHD_quiesce_daemon(old->daemon));
     old->is_retiring = true;
     return true;
 }

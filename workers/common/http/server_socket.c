@@ -39,12 +39,11 @@ static unsigned socket_port(int descriptor)
 bool server_socket_open(const char *address, int *ret_socket, unsigned *ret_port, struct error *err)
 {
     struct addrinfo *found = NULL;
-    if (!address_resolve(address, &found, err)) {
+    if (!address_resolve(address, &found, err) || found == NULL) {
         return false;
     }
     static const int on = 1;
     AUTO(descriptor)
-    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): error_set always returns false.
     int descriptor = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool is_open = descriptor >= 0 && setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
                    bind(descriptor, found->ai_addr, found->ai_addrlen) == 0 && listen(descriptor, BACKLOG) == 0;

@@ -14,6 +14,7 @@ struct publisher {
 struct delivery {
     publisher_stored *stored;
     void *context;
+    struct publisher_place *place; /* NULL: nobody asks */
 };
 
 static void publisher_delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
@@ -25,6 +26,8 @@ static void publisher_delivered(rd_kafka_t *handle, const rd_kafka_message_t *me
     bool is_stored = message->err == RD_KAFKA_RESP_ERR_NO_ERROR;
     if (!is_stored) {
         handle_error(&err, message->err, "not stored");
+    } else if (delivery->place != NULL) {
+        *delivery->place = (struct publisher_place){message->partition, message->offset};
     }
     delivery->stored(delivery->context, is_stored ? NULL : &err);
     free(delivery);
@@ -81,16 +84,23 @@ void publisher_close(struct publisher *publisher)
     free(publisher);
 }
 
-bool publisher_send(struct publisher *publisher, const struct output *output, publisher_stored *stored, void *context,
-                    struct error *err)
+static bool publisher_produce(struct publisher *publisher, const struct output *output, const struct delivery *wanted,
+                              struct error *err)
 {
     struct delivery *delivery = memory_zeroed(1, sizeof(*delivery));
-    *delivery = (struct delivery){stored, context};
+    *delivery = *wanted;
     if (!handle_produce(publisher->handle, publisher->options, output, delivery, err)) {
         free(delivery);
         return false;
     }
     return true;
+}
+
+bool publisher_send(struct publisher *publisher, const struct output *output, publisher_stored *stored, void *context,
+                    struct error *err)
+{
+    const struct delivery delivery = {stored, context, NULL};
+    return publisher_produce(publisher, output, &delivery, err);
 }
 
 void publisher_poll(struct publisher *publisher, int timeout_ms)
@@ -114,10 +124,12 @@ static void send_wait_stored(void *context, const struct error *err)
     }
 }
 
-bool publisher_send_wait(struct publisher *publisher, const struct output *output, struct error *err)
+bool publisher_send_wait(struct publisher *publisher, const struct output *output, struct publisher_place *ret_place,
+                         struct error *err)
 {
     struct send_wait wait = {0};
-    if (!publisher_send(publisher, output, send_wait_stored, &wait, err)) {
+    const struct delivery delivery = {send_wait_stored, &wait, ret_place};
+    if (!publisher_produce(publisher, output, &delivery, err)) {
         return false;
     }
     /* Bounded by the handle's own time-out: librdkafka reports every message once. */

@@ -26,5 +26,12 @@ bool publisher_send(struct publisher *publisher, const struct output *output, pu
 /* Calls the outstanding callbacks; waits at most timeout_ms for the first. */
 void publisher_poll(struct publisher *publisher, int timeout_ms);
 
-/* Sends one message and waits until it is stored. */
-bool publisher_send_wait(struct publisher *publisher, const struct output *output, struct error *err) MUST_CHECK;
+/* Where a message was stored. */
+struct publisher_place {
+    int32_t partition;
+    int64_t offset;
+};
+
+/* Sends one message and waits until it is stored. ret_place may be NULL. */
+bool publisher_send_wait(struct publisher *publisher, const struct output *output, struct publisher_place *ret_place,
+                         struct error *err) MUST_CHECK;
