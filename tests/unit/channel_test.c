@@ -1,5 +1,6 @@
 #include "producer/status/channel.h"
 
+#include "producer/hook.h"
 #include "tests/support/http_script.h"
 #include "tests/support/moved_clock.h"
 #include "tests/support/scratch.h"
@@ -10,17 +11,8 @@
 
 #define SHA "5f2c1e0a9d3b4c6e8f7a1b2c3d4e5f60718293a4"
 
-static const struct option rows[] = {
-    {.name = "name", .type = OPTION_TEXT, .is_required = true, .help = "x"},
-    {.name = "provider", .type = OPTION_TEXT, .is_required = true, .help = "x"},
-    {.name = "status", .type = OPTION_BOOLEAN, .initial = "false", .help = "x"},
-    {.name = "api_url", .type = OPTION_TEXT, .help = "x"},
-    {.name = "token_file", .type = OPTION_TEXT, .help = "x"},
-    {.name = "repositories", .type = OPTION_TEXTS, .initial = "*", .help = "x"},
-    {0},
-};
 static const struct option table[] = {
-    {.name = "producer.hooks", .type = OPTION_GROUPS, .group = rows, .help = "x"},
+    {.name = "producer.hooks", .type = OPTION_GROUPS, .group = hook_options, .help = "x"},
     {0},
 };
 static const struct option *const tables[] = {table, NULL};

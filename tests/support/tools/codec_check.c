@@ -30,7 +30,7 @@ static const struct codec *codec_find(const char *type)
     return NULL;
 }
 
-static bool message_check(struct slice body, struct error *err)
+static bool line_check(struct slice body, struct error *err)
 {
     AUTO(text) char *type = message_type(body);
     const struct codec *codec = type != NULL ? codec_find(type) : NULL;
@@ -70,7 +70,7 @@ int main(int count, char **arguments)
     size_t size = 0;
     for (ssize_t length; (length = getline(&line, &size, stdin)) > 0;) {
         struct error err;
-        if (message_check(slice_from(line, (size_t)length), &err)) {
+        if (line_check(slice_from(line, (size_t)length), &err)) {
             puts("ok");
             continue;
         }
