@@ -4,6 +4,7 @@
 #include "producer/api/repository.h"
 #include "producer/map.h"
 #include "producer/serve.h"
+#include "producer/status/notifier.h"
 #include "producer/webhook.h"
 #include "workers/common/aws/settings.h"
 #include "workers/common/base/auto.h"
@@ -35,8 +36,9 @@ static const struct option log_options[] = {
 };
 
 static const struct option *const tables[] = {
-    kafka_options,    aws_options,    producer_options, repository_options,
-    resolver_options, copier_options, log_options,      NULL,
+    kafka_options,      aws_options,      producer_options,
+    repository_options, resolver_options, copier_options,
+    notifier_options,   log_options,      NULL,
 };
 
 static void log_start(const struct command_line *line)
@@ -56,7 +58,8 @@ static bool config_is_valid(const struct options *options, struct buffer *mistak
     AUTO(plan) struct plan *plan = NULL;
     bool is_plan_valid = plan_read(options, &plan, mistakes);
     bool is_repositories_valid = repositories_check(options, mistakes);
-    return serve_check(options, mistakes) && is_repositories_valid && is_plan_valid;
+    bool is_notifier_valid = notifier_check(options, mistakes);
+    return serve_check(options, mistakes) && is_repositories_valid && is_notifier_valid && is_plan_valid;
 }
 
 static int config_check(const struct command_line *line)
@@ -87,6 +90,11 @@ static int copier_run(const struct command_line *line)
     return role_run(line, &copier_worker);
 }
 
+static int notifier_run(const struct command_line *line)
+{
+    return role_run(line, &notifier_worker);
+}
+
 static int producer_run(const struct command_line *line)
 {
     log_start(line);
@@ -115,6 +123,12 @@ int main(int argc, char **argv)
                                           .flags = role_flags,
                                           .run = copier_run,
                                           .more = role_exit_codes};
+    static const struct command notifier = {.name = "notifier",
+                                            .summary =
+                                                "run a notifier: results to statuses of commits at the git hosts",
+                                            .flags = role_flags,
+                                            .run = notifier_run,
+                                            .more = role_exit_codes};
     static const struct command config = {.name = "config check",
                                           .summary = "read the configuration, report every mistake with its line",
                                           .run = config_check,
@@ -123,6 +137,7 @@ int main(int argc, char **argv)
         producer,
         resolver,
         copier,
+        notifier,
         local_command,
         topics_create_command,
         topics_check_command,

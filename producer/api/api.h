@@ -17,7 +17,7 @@ struct api;
 struct api_call;
 
 struct api_settings {
-    const char *provider;   /* github, gitlab, gitea, bitbucket or bitbucket_server */
+    const char *provider;   /* github, gitlab, gitea, bitbucket or bitbucket-server */
     const char *api_url;    /* NULL: the provider's public one, where there is one */
     const char *token_file; /* NULL: none; "token", or "user:password" for Basic */
 };

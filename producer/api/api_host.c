@@ -15,5 +15,5 @@ const struct api_host *api_host_named(const char *provider)
 
 const char *api_host_names(void)
 {
-    return "github, gitlab, gitea, bitbucket, bitbucket_server";
+    return "github, gitlab, gitea, bitbucket, bitbucket-server";
 }

@@ -66,7 +66,7 @@ static bool read_page(const struct page_answer *answer, struct page *page, struc
 static const char *const headers[] = {"Accept: application/json", NULL};
 
 const struct api_host bitbucket_server_api = {
-    .provider = "bitbucket_server",
+    .provider = "bitbucket-server",
     .token_header = "Authorization: Bearer ",
     .headers = headers,
     .page_size = PAGE_SIZE,

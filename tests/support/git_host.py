@@ -1,10 +1,23 @@
-"""A git host as the poll sees it: GitHub's lists of branches and tags, paged, with ETags and rate limits, from a script.
-Shapes as GitHub documents them, written by us."""
+"""A git host from a script. For the poll GitHub's lists of branches and tags, paged, with ETags and rate limits; for the
+notifier the commit statuses of GitHub, GitLab, Gitea and both Bitbuckets. Shapes as the hosts document them, written by us."""
 import hashlib
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
+
+
+# Where a status is posted to: provider, what names the commit, and what must be in the body.
+STATUSES = {
+    "github": (r"/repos/([^/]+/[^/]+)/statuses/([0-9a-f]+)", "context", {"error", "failure", "pending", "success"}, "target_url"),
+    "gitea": (r"/api/v1/repos/([^/]+/[^/]+)/statuses/([0-9a-f]+)", "context", {"error", "failure", "pending", "success"}, "target_url"),
+    "gitlab": (r"/api/v4/projects/([^/]+)/statuses/([0-9a-f]+)", "name", {"pending", "running", "success", "failed", "canceled"}, "target_url"),
+    "bitbucket": (r"/2\.0/repositories/([^/]+/[^/]+)/commit/([0-9a-f]+)/statuses/build", "key",
+                  {"SUCCESSFUL", "FAILED", "INPROGRESS", "STOPPED"}, "url"),
+    "bitbucket-server": (r"/rest/api/latest/projects/([^/]+/repos/[^/]+)/commits/([0-9a-f]+)/builds", "key",
+                         {"SUCCESSFUL", "FAILED", "INPROGRESS"}, "url"),
+}
 
 
 class GitHost:
@@ -15,6 +28,7 @@ class GitHost:
         self.refs, self.page_size, self.token = {}, page_size, token
         self.stale, self.failure = None, None
         self.requests = []  # (path, status)
+        self.posts = []  # (repository, commit, what names the status, state, description, link), as far as they were accepted
         self.lock = threading.Lock()
         host = self
 
@@ -24,11 +38,20 @@ class GitHost:
             def do_GET(self):
                 host.answer(self)
 
+            def do_POST(self):
+                host.answer(self)
+
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.handler, self.port = Handler, 0
+        self.open()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def open(self):
+        """Also again after close, at the same address."""
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), self.handler)
+        self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
@@ -53,12 +76,32 @@ class GitHost:
         with self.lock:
             return len([1 for _, one in self.requests if status in (None, one)])
 
-    def page(self, handler):
+    def knows(self, headers):
+        """The token, as any of the hosts wants it."""
+        return f"Bearer {self.token}" == headers["Authorization"] or f"token {self.token}" == headers["Authorization"] or \
+            self.token == headers["PRIVATE-TOKEN"]
+
+    def take_status(self, path, body):
+        """(status, headers, body) of a posted status. As strict as the hosts are."""
+        told = json.loads(body)
+        for pattern, name, states, link in STATUSES.values():
+            found = re.fullmatch(pattern, path)
+            if found and name in told and told.get("state") in states and len(told["description"]) <= 140:
+                if link == "url" and (not told.get("url") or len(told["key"]) > 40):
+                    return 400, {}, b'{"error":{"message":"url is required, key has at most 40 characters"}}'
+                self.posts.append((unquote(found[1]).replace("/repos/", "/"), found[2], told[name], told["state"], told["description"],
+                                   told.get(link)))
+                return 201, {}, b"{}"
+        return 404, {}, b'{"message":"Not Found"}'
+
+    def page(self, handler, body):
         """(status, headers, body) of a request."""
         if self.failure is not None:
             return self.failure[0], self.failure[1], b'{"message":"no"}'
-        if handler.headers["Authorization"] != f"Bearer {self.token}" or not handler.headers["User-Agent"]:
+        if not self.knows(handler.headers) or not handler.headers["User-Agent"]:
             return 401, {}, b'{"message":"Bad credentials"}'
+        if handler.command == "POST":
+            return self.take_status(handler.path, body)
         url = urlparse(handler.path)
         kind = url.path.rpartition("/")[2]
         prefix = {"tags": "refs/tags/", "branches": "refs/heads/"}.get(kind)
@@ -78,8 +121,9 @@ class GitHost:
         return 200, headers, body
 
     def answer(self, handler):
+        body = handler.rfile.read(int(handler.headers["Content-Length"] or 0))
         with self.lock:
-            status, headers, body = self.page(handler)
+            status, headers, body = self.page(handler, body)
             self.requests.append((handler.path, status))
         handler.send_response(status)
         for name, value in headers.items():

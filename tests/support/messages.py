@@ -12,7 +12,7 @@ from tests.support.kafka import ROOT
 
 SCHEMAS = ROOT / "schemas"
 EXAMPLES = SCHEMAS / "examples"
-NAMES = ("account", "build", "dead_letter", "deployment", "event", "job", "map_entry", "ref_state", "result")
+NAMES = ("account", "build", "commit_status", "dead_letter", "deployment", "event", "job", "map_entry", "ref_state", "result")
 FIXTURES = os.environ.get("TAGFLEET_FIXTURES", str(ROOT.parent / "shared" / "fixtures"))
 CLOUD_EVENT = "cloudevents/cloudevents.schema.json"
 
@@ -25,9 +25,10 @@ TOPICS = {
     "accounts": {"account": "{account}"},
     "jobs": {"job": "{account}"},
     "results": {"deployment": "{deployment}", "result": "{deployment}"},
+    "statuses": {"commit_status": "{deployment}"},
     "dead": {"dead_letter": None},
 }
-TABLES = ("refs", "builds", "map", "accounts")
+TABLES = ("refs", "builds", "map", "accounts", "statuses")
 
 _formats = FormatChecker(formats=())
 

@@ -91,7 +91,7 @@ static void each_host_gets_the_token_as_it_wants_it(void **unused)
         {"gitlab", "two\n", "PRIVATE-TOKEN", "two"},
         {"gitea", "three", "Authorization", "token three"},
         {"bitbucket", "four", "Authorization", "Bearer four"},
-        {"bitbucket_server", "u:p", "Authorization", "Basic dTpw"},
+        {"bitbucket-server", "u:p", "Authorization", "Basic dTpw"},
     };
     static const struct http_script_answer answers[] = {
         {.status = 200}, {.status = 200}, {.status = 200}, {.status = 200}, {.status = 200}};

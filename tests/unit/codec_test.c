@@ -1,5 +1,6 @@
 #include "schemas/account.h"
 #include "schemas/build.h"
+#include "schemas/commit_status.h"
 #include "schemas/dead_letter.h"
 #include "schemas/deployment.h"
 #include "schemas/event.h"
@@ -26,9 +27,16 @@ static const struct {
     const char *name;
     const struct codec *codec;
 } codecs[] = {
-    {"account", &account_codec},       {"build", &build_codec},         {"dead_letter", &dead_letter_codec},
-    {"deployment", &deployment_codec}, {"event", &event_codec},         {"job", &job_codec},
-    {"map_entry", &map_entry_codec},   {"ref_state", &ref_state_codec}, {"result", &result_codec},
+    {"account", &account_codec},
+    {"build", &build_codec},
+    {"commit_status", &commit_status_codec},
+    {"dead_letter", &dead_letter_codec},
+    {"deployment", &deployment_codec},
+    {"event", &event_codec},
+    {"job", &job_codec},
+    {"map_entry", &map_entry_codec},
+    {"ref_state", &ref_state_codec},
+    {"result", &result_codec},
 };
 enum { CODEC_COUNT = sizeof(codecs) / sizeof(codecs[0]) };
 

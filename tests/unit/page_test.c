@@ -48,16 +48,16 @@ static const struct sample samples[] = {
      "{\"values\":[{\"name\":\"v-1\",\"type\":\"tag\",\"target\":{\"hash\":\"" SHA
      "\",\"date\":\"2026-01-02T03:04:05+00:00\"}}],\"next\":\"https://api.bitbucket.org/2.0/x?page=2\"}",
      "refs/tags/v-1", "https://api.bitbucket.org/2.0/x?page=2"},
-    {"bitbucket_server", "~ada/app", REF_TAG, "/rest/api/1.0/projects/~ada/repos/app/tags?limit=100&start=0", NULL,
+    {"bitbucket-server", "~ada/app", REF_TAG, "/rest/api/1.0/projects/~ada/repos/app/tags?limit=100&start=0", NULL,
      NULL,
      "{\"size\":1,\"isLastPage\":false,\"nextPageStart\":100,\"values\":[{\"id\":\"refs/tags/"
      "v-1\",\"displayId\":\"v-1\","
      "\"latestCommit\":\"" SHA "\",\"hash\":\"0123456\"}]}",
      "refs/tags/v-1", "/rest/api/1.0/projects/~ada/repos/app/tags?limit=100&start=100"},
-    {"bitbucket_server", "acme/app", REF_BRANCH, "/rest/api/1.0/projects/acme/repos/app/branches?limit=100&start=0",
+    {"bitbucket-server", "acme/app", REF_BRANCH, "/rest/api/1.0/projects/acme/repos/app/branches?limit=100&start=0",
      NULL, NULL, "{\"isLastPage\":true,\"values\":[{\"displayId\":\"main\",\"latestCommit\":\"" SHA "\"}]}",
      "refs/heads/main", NULL},
-    {"bitbucket_server", "acme/app", REF_TAG, NULL, NULL, NULL, "{\"values\":[]}", NULL, NULL},
+    {"bitbucket-server", "acme/app", REF_TAG, NULL, NULL, NULL, "{\"values\":[]}", NULL, NULL},
 };
 
 static void sample_check(const struct sample *sample)

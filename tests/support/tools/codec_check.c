@@ -4,6 +4,7 @@
  */
 #include "schemas/account.h"
 #include "schemas/build.h"
+#include "schemas/commit_status.h"
 #include "schemas/dead_letter.h"
 #include "schemas/deployment.h"
 #include "schemas/event.h"
@@ -15,8 +16,8 @@
 #include <stdio.h>
 
 static const struct codec *const codecs[] = {
-    &account_codec, &build_codec,     &dead_letter_codec, &deployment_codec, &event_codec,
-    &job_codec,     &map_entry_codec, &ref_state_codec,   &result_codec,
+    &account_codec, &build_codec, &commit_status_codec, &dead_letter_codec, &deployment_codec,
+    &event_codec,   &job_codec,   &map_entry_codec,     &ref_state_codec,   &result_codec,
 };
 
 static const struct codec *codec_find(const char *type)
@@ -29,7 +30,7 @@ static const struct codec *codec_find(const char *type)
     return NULL;
 }
 
-static bool message_check(struct slice body, struct error *err)
+static bool line_check(struct slice body, struct error *err)
 {
     AUTO(text) char *type = message_type(body);
     const struct codec *codec = type != NULL ? codec_find(type) : NULL;
@@ -69,7 +70,7 @@ int main(int count, char **arguments)
     size_t size = 0;
     for (ssize_t length; (length = getline(&line, &size, stdin)) > 0;) {
         struct error err;
-        if (message_check(slice_from(line, (size_t)length), &err)) {
+        if (line_check(slice_from(line, (size_t)length), &err)) {
             puts("ok");
             continue;
         }

@@ -19,6 +19,7 @@ const struct topic_settings topics[] = {
     {"accounts", 1, "compact", 0},
     {"jobs", 48, "delete", 14 * 86400000LL},
     {"results", 12, "delete", 365 * 86400000LL},
+    {"statuses", 1, "compact", 0},
     {"dead", 1, "delete", 90 * 86400000LL},
     {0},
 };
