@@ -286,7 +286,7 @@ static void signals_arrive_as_events_of_the_loop(void **state)
     (void)state;
     struct loop *loop = loop_new(NULL);
     struct signalled signalled = {0};
-    struct signals *signals = signals_watch(loop, on_signal, &signalled);
+    struct signals *signals = signals_watch(loop, SIGHUP, on_signal, &signalled);
     assert_int_equal(raise(SIGPIPE), 0);
     assert_int_equal(raise(SIGTERM), 0);
     assert_false(signalled.is_done);
@@ -296,6 +296,10 @@ static void signals_arrive_as_events_of_the_loop(void **state)
     assert_int_equal(raise(SIGINT), 0);
     loop_until(loop, &signalled.is_done);
     assert_int_equal(signalled.signal, SIGINT);
+    signalled.is_done = false;
+    assert_int_equal(raise(SIGHUP), 0);
+    loop_until(loop, &signalled.is_done);
+    assert_int_equal(signalled.signal, SIGHUP);
     signals_unwatch(signals);
     signals_unwatch(NULL);
     loop_turn(loop, 0);

@@ -40,12 +40,26 @@ static void after_a_pause_a_burst_goes_at_once_and_no_more(void **state)
     }
 }
 
+static void who_cannot_wait_takes_nobodys_turn(void **state)
+{
+    (void)state;
+    struct rate rate = rate_new(10, 2);
+    assert_true(rate_has_turn(&rate, 1000));
+    assert_true(rate_has_turn(&rate, 1000));
+    for (int i = 0; i < 100; i++) {
+        assert_false(rate_has_turn(&rate, 1000));
+    }
+    assert_true(rate_has_turn(&rate, 1100));
+    assert_false(rate_has_turn(&rate, 1100));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_limit_nobody_waits),
         cmocka_unit_test(a_thousand_at_once_are_spread_over_their_seconds_in_order),
         cmocka_unit_test(after_a_pause_a_burst_goes_at_once_and_no_more),
+        cmocka_unit_test(who_cannot_wait_takes_nobodys_turn),
     };
     return cmocka_run_group_tests_name("rate", tests, NULL, NULL);
 }
