@@ -6,7 +6,7 @@
  * read are refs and commits that a message can hold. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const providers[] = {"github", "gitlab", "gitea", "bitbucket", "bitbucket_server"};
+    static const char *const providers[] = {"github", "gitlab", "gitea", "bitbucket", "bitbucket-server"};
     if (size < 1) {
         return 0;
     }
