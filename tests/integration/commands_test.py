@@ -25,7 +25,7 @@ def fleet(broker, make_fleet):
 
 def test_topics_are_created_once_and_checked(fleet):
     again = fleet.run("topics", "create")
-    assert again.returncode == 0 and again.stdout.count(" exists\n") == 8
+    assert again.returncode == 0 and again.stdout.count(" exists\n") == 9
     checked = fleet.run("topics", "check")
     assert checked.returncode == 0, checked.stdout
     assert fleet.broker.partitions(fleet.prefix + "jobs") == 6
