@@ -127,6 +127,43 @@ class GitServer:
     def make_token(self, name, *scopes):
         return self.ask("POST", f"/users/{OWNER}/tokens", json={"name": name, "scopes": list(scopes)})["sha1"]
 
-    def make_repository(self, name, is_private=True):
-        self.ask("POST", "/user/repos", json={"name": name, "private": is_private, "default_branch": "main"})
-        return f"{self.url.replace('://', f'://{OWNER}:{PASSWORD}@')}/{OWNER}/{name}.git"
+    def make_repository(self, name, folder):
+        return Repository(self, name, folder)
+
+
+class Repository:
+    """A private repository of the server, and a clone of it in a folder, worked with by git itself."""
+
+    def __init__(self, server, name, folder):
+        self.server, self.name, self.folder = server, f"{OWNER}/{name}", Path(folder)
+        self.folder.mkdir(parents=True)
+        server.ask("POST", "/user/repos", json={"name": name, "private": True, "default_branch": "main"})
+        self.git("init", "-q", "-b", "main")
+        self.git("remote", "add", "origin", f"{server.url.replace('://', f'://{OWNER}:{PASSWORD}@')}/{self.name}.git")
+
+    def git(self, *words):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        done = subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-C", str(self.folder), *words],
+                              env={**kept, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "HOME": str(self.folder)},
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"git {words}: {done.stderr}"
+        return done.stdout.strip()
+
+    def commit(self, message):
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.commit_of("HEAD")
+
+    def commit_of(self, name):
+        return self.git("rev-parse", name + "^{commit}")
+
+    def push(self, *words):
+        self.git("push", "-q", "origin", *words)
+
+    def add_hook(self, url, secret, events):
+        """Its id."""
+        config = {"url": url, "content_type": "json", "secret": secret}
+        return self.server.ask("POST", f"/repos/{self.name}/hooks",
+                               json={"type": "gitea", "active": True, "events": list(events), "config": config})["id"]
+
+    def test_hook(self, hook):
+        self.server.ask("POST", f"/repos/{self.name}/hooks/{hook}/tests")
