@@ -246,7 +246,10 @@ static void take_payload(struct server *server, struct hook *hook, struct listen
     if (changes.moved_unnamed != NULL) {
         poll_now(server->poll, changes.moved_unnamed);
     }
-    if (first_event(&changes) != NULL) {
+    if (hook_hears_twice(hook, &changes)) {
+        hook->counts[HOOK_NOTHING]++;
+        answer_text(request, 200, "a creation, of which the push tells, too");
+    } else if (first_event(&changes) != NULL) {
         delivery_begin(server, hook, request, &changes);
     } else {
         const struct change *first = changes.items.items;
