@@ -52,6 +52,8 @@ ENABLED = false
 ENABLED = false
 [packages]
 ENABLED = false
+[queue]
+TYPE = channel
 [cron]
 ENABLED = false
 [indexer]
