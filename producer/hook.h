@@ -58,8 +58,8 @@ void hooks_clear(struct hooks *hooks);
  * each of those; false when there was one. */
 bool hooks_reread_secrets(struct hooks *hooks, struct buffer *mistakes) MUST_CHECK;
 
-/* Is it a creation of a repository of which pushes come, too? They say the same, and more: of an annotated tag a creation
- * knows only the tag object. The repository of a push is remembered. */
+/* Is it a creation of a repository of which pushes come, too? They say the same, and more: of an annotated tag a
+ * creation knows only the tag object. The repository of a push is remembered. */
 bool hook_hears_twice(struct hook *hook, const struct changes *changes) MUST_CHECK;
 
 /* The hook of a path as it was sent, "/hooks/<name>"; NULL: none. */

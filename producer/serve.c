@@ -190,9 +190,8 @@ static const struct event *first_event(const struct changes *changes)
 }
 
 static void delivery_begin(struct server *server, struct hook *hook, struct listener_request *request,
-                           const struct changes *changes)
+                           const struct changes *changes, const struct event *first)
 {
-    const struct event *first = first_event(changes);
     struct delivery *delivery = memory_zeroed(1, sizeof(*delivery));
     *delivery = (struct delivery){.server = server, .hook = hook, .request = request};
     buffer_init(&delivery->answer, ANSWER_MAXIMUM);
@@ -246,15 +245,16 @@ static void take_payload(struct server *server, struct hook *hook, struct listen
     if (changes.moved_unnamed != NULL) {
         poll_now(server->poll, changes.moved_unnamed);
     }
+    const struct event *first = first_event(&changes);
     if (hook_hears_twice(hook, &changes)) {
         hook->counts[HOOK_NOTHING]++;
         answer_text(request, 200, "a creation, of which the push tells, too");
-    } else if (first_event(&changes) != NULL) {
-        delivery_begin(server, hook, request, &changes);
+    } else if (first != NULL) {
+        delivery_begin(server, hook, request, &changes, first);
     } else {
-        const struct change *first = changes.items.items;
+        const struct change *ignored = changes.items.items;
         hook->counts[HOOK_NOTHING]++;
-        answer_text(request, 200, changes.items.count > 0 ? first->reason : "nothing to do");
+        answer_text(request, 200, changes.items.count > 0 ? ignored->reason : "nothing to do");
     }
     changes_clear(&changes);
 }

@@ -1,10 +1,10 @@
 /*
- * Gitea and Forgejo: GET /api/v1/repos/{owner}/{repo}/tags (commit.sha) and /branches (commit.id). Branches have a Link;
- * it holds the address that the instance believes to have, which is often not the one it is asked at from within, so it
- * only tells that there is a next page, whose number is ours. Tags have none: how many there are is in X-Total-Count. An
- * instance may give fewer a page than asked for (MAX_RESPONSE_ITEMS), and does not say so: its first page tells how many.
- * Of a tag of an annotated tag, which git itself advises against, it names that tag's object instead of the commit.
- * https://docs.gitea.com/api/#tag/repository/operation/repoListTags
+ * Gitea and Forgejo: GET /api/v1/repos/{owner}/{repo}/tags (commit.sha) and /branches (commit.id). Branches have a
+ * Link; it holds the address that the instance believes to have, which is often not the one it is asked at from within,
+ * so it only tells that there is a next page, whose number is ours. Tags have none: how many there are is in
+ * X-Total-Count. An instance may give fewer a page than asked for (MAX_RESPONSE_ITEMS), and does not say so: its first
+ * page tells how many. Of a tag of an annotated tag, which git itself advises against, it names that tag's object
+ * instead of the commit. https://docs.gitea.com/api/#tag/repository/operation/repoListTags
  */
 #include "producer/api/api_host.h"
 

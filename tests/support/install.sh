@@ -101,12 +101,12 @@ install_cargo_tool() { # CRATE@VERSION FEATURES
 # while it runs is kept beside it. Without optimization: a minute less to build, and it has little to do.
 install_gitea() {
   say "Gitea (built from its source)"
-  local go source
-  go=$(go_program 26) && try_thrice env GOFLAGS=-modcacherw "$go" mod download $gitea || return 1
-  source=$("$go" mod download -json $gitea | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  local program source
+  program=$(go_program 26) && try_thrice env GOFLAGS=-modcacherw "$program" mod download $gitea || return 1
+  source=$("$program" mod download -json $gitea | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
   rm -rf "$tools/gitea"
   mkdir -p "$tools/gitea"
-  try_thrice env GOFLAGS="-modcacherw -buildvcs=false" CGO_CFLAGS="-O1 -g0" "$go" build -C "$source" -tags sqlite,sqlite_unlock_notify \
+  try_thrice env GOFLAGS="-modcacherw -buildvcs=false" CGO_CFLAGS="-O1 -g0" "$program" build -C "$source" -tags sqlite,sqlite_unlock_notify \
     -gcflags=all="-N -l" -ldflags "-s -w" -o "$tools/gitea/gitea" . || return 1
   cp -r "$source/templates" "$source/options" "$tools/gitea/"
   chmod -R u+w "$tools/gitea"
