@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { NAME_MAXIMUM = 64, RATE_MAXIMUM = 100000 };
+enum { NAME_MAXIMUM = 64, RATE_MAXIMUM = 100000, PUSHED_MAXIMUM = 20000 };
 
 static const char path_prefix[] = "/hooks/";
 
@@ -137,6 +137,7 @@ void hooks_clear(struct hooks *hooks)
     for (size_t i = 0; i < hooks->count; i++) {
         secrets_clear(&hooks->items[i].secrets);
         networks_clear(&hooks->items[i].allowed);
+        index_clear(&hooks->items[i].pushed, NULL);
     }
     free(hooks->items);
     *hooks = (struct hooks){0};
@@ -158,6 +159,24 @@ bool hooks_reread_secrets(struct hooks *hooks, struct buffer *mistakes)
         }
     }
     return mistakes->len == before;
+}
+
+/* Of what the host told twice, both deliveries are about one ref. */
+bool hook_hears_twice(struct hook *hook, const struct changes *changes)
+{
+    const struct change *first = changes->items.items;
+    if (changes->telling == TOLD_ALONE || changes->items.count == 0 || first->event == NULL) {
+        return false;
+    }
+    struct slice repository = slice_of(first->event->repository);
+    if (changes->telling == TOLD_BY_CREATION) {
+        return index_get(&hook->pushed, repository) != NULL;
+    }
+    if (hook->pushed.count >= PUSHED_MAXIMUM) {
+        index_clear(&hook->pushed, NULL);
+    }
+    (void)index_put(&hook->pushed, repository, hook);
+    return false;
 }
 
 struct hook *hooks_find(const struct hooks *hooks, const char *path)

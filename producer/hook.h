@@ -6,6 +6,7 @@
 #pragma once
 
 #include "producer/hosts/host.h"
+#include "workers/common/base/index.h"
 #include "workers/common/base/network.h"
 #include "workers/common/base/options.h"
 #include "workers/common/base/rate.h"
@@ -39,6 +40,7 @@ struct hook {
     bool may_spool;
     struct networks allowed; /* none: everybody */
     struct rate rate;        /* of genuine deliveries */
+    struct index pushed;     /* repositories of which pushes come, where creations come beside them */
     uint64_t counts[HOOK_OUTCOME_COUNT];
 };
 
@@ -55,6 +57,10 @@ void hooks_clear(struct hooks *hooks);
 /* Reads the secrets again, all hooks' own; a hook whose secrets cannot be read keeps what it has. Appends a line for
  * each of those; false when there was one. */
 bool hooks_reread_secrets(struct hooks *hooks, struct buffer *mistakes) MUST_CHECK;
+
+/* Is it a creation of a repository of which pushes come, too? They say the same, and more: of an annotated tag a
+ * creation knows only the tag object. The repository of a push is remembered. */
+bool hook_hears_twice(struct hook *hook, const struct changes *changes) MUST_CHECK;
 
 /* The hook of a path as it was sent, "/hooks/<name>"; NULL: none. */
 struct hook *hooks_find(const struct hooks *hooks, const char *path);

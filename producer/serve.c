@@ -247,7 +247,10 @@ static void take_payload(struct server *server, struct hook *hook, struct listen
         poll_now(server->poll, changes.moved_unnamed);
     }
     const struct event *first = first_event(&changes);
-    if (first != NULL) {
+    if (hook_hears_twice(hook, &changes)) {
+        hook->counts[HOOK_NOTHING]++;
+        answer_text(request, 200, "a creation, of which the push tells, too");
+    } else if (first != NULL) {
         delivery_begin(server, hook, request, &changes, first);
     } else {
         const struct change *ignored = changes.items.items;

@@ -1,14 +1,17 @@
 /*
- * Gitea and Forgejo: GET /api/v1/repos/{owner}/{repo}/tags (commit.sha) and /branches (commit.id). Their Link holds the
- * address that the instance believes to have, which is often not the one it is asked at from within: it only tells that
- * there is a next page, whose number is ours.
- * https://docs.gitea.com/api/#tag/repository/operation/repoListTags
+ * Gitea and Forgejo: GET /api/v1/repos/{owner}/{repo}/tags (commit.sha) and /branches (commit.id). Branches have a
+ * Link; it holds the address that the instance believes to have, which is often not the one it is asked at from within,
+ * so it only tells that there is a next page, whose number is ours. Tags have none: how many there are is in
+ * X-Total-Count. An instance may give fewer a page than asked for (MAX_RESPONSE_ITEMS), and does not say so: its first
+ * page tells how many. Of a tag of an annotated tag, which git itself advises against, it names that tag's object
+ * instead of the commit. https://docs.gitea.com/api/#tag/repository/operation/repoListTags
  */
 #include "producer/api/api_host.h"
 
 #include "schemas/json.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { PAGE_SIZE = 50 };
 
@@ -26,18 +29,41 @@ static char *first_page(const char *repository, enum ref_kind kind)
 static bool rows_read(const cJSON *list, const struct page_answer *answer, struct page *page, struct error *err)
 {
     const cJSON *entry;
-    size_t entries = 0;
     cJSON_ArrayForEach(entry, list)
     {
         const cJSON *commit = json_member(entry, "commit");
         const char *sha = json_text(commit, answer->kind == REF_TAG ? "sha" : "id");
         const char *date = json_text(commit, answer->kind == REF_TAG ? "created" : "timestamp");
-        entries++;
         if (!page_add(page, answer->kind, json_text(entry, "name"), sha, date, err)) {
             return false;
         }
     }
-    return page_check(page, entries, err);
+    return page_check(page, (size_t)cJSON_GetArraySize(list), err);
+}
+
+static char *target_with_number(const char *target, const char *parameter, int64_t number)
+{
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%" PRId64, number);
+    return target_with(target, parameter, text);
+}
+
+/* The page after one of so many entries; NULL: that was the last. */
+static char *page_after(const struct page_answer *answer, int64_t entries)
+{
+    int64_t number = target_number(answer->target, "page", 1);
+    int64_t limit = target_number(answer->target, "limit", PAGE_SIZE);
+    AUTO(text) char *next = link_next(answer->link);
+    if (next != NULL) {
+        return target_with_number(answer->target, "page", number + 1);
+    }
+    AUTO(text) char *total = answer->total.len > 0 ? slice_copy(answer->total) : NULL;
+    bool is_last = total != NULL ? (number - 1) * limit + entries >= strtoll(total, NULL, 10) : entries < limit;
+    if (entries == 0 || is_last) {
+        return NULL;
+    }
+    AUTO(text) char *limited = target_with_number(answer->target, "limit", number == 1 ? entries : limit);
+    return target_with_number(limited, "page", number + 1);
 }
 
 static bool read_page(const struct page_answer *answer, struct page *page, struct error *err)
@@ -52,12 +78,7 @@ static bool read_page(const struct page_answer *answer, struct page *page, struc
     if (!rows_read(root, answer, page, err)) {
         return false;
     }
-    AUTO(text) char *next = link_next(answer->link);
-    if (next != NULL) {
-        char number[24];
-        (void)snprintf(number, sizeof(number), "%" PRId64, target_number(answer->target, "page", 1) + 1);
-        page->next = target_with(answer->target, "page", number);
-    }
+    page->next = page_after(answer, cJSON_GetArraySize(root));
     return true;
 }
 

@@ -171,6 +171,7 @@ static struct kept_page *page_new(const struct listing_walk *walk, const struct 
         .body = http->body,
         .link = http_answer_header(http, "Link"),
         .next_page = http_answer_header(http, "X-Next-Page"),
+        .total = http_answer_header(http, "X-Total-Count"),
     };
     struct kept_page *kept = memory_zeroed(1, sizeof(*kept));
     if (!walk->host->read_page(&answer, &kept->page, err)) {

@@ -26,6 +26,7 @@ struct page_answer {
     struct slice body;
     struct slice link;      /* header Link; ptr NULL: none */
     struct slice next_page; /* header X-Next-Page; ptr NULL: none */
+    struct slice total;     /* header X-Total-Count; ptr NULL: none */
 };
 
 void page_clear(struct page *page);

@@ -3,9 +3,10 @@
  * (services/repository/push.go):
  * - a push of an annotated tag has the tag object as `after`; `head_commit.id` is the commit;
  * - `before` of a tag is zeros even when the tag was moved;
- * - a created ref gives a push and a create, with the object as `sha` and a bare name. Both are one event here, with
- * one id, except for annotated tags: of those the create knows only the tag object. So the hook should be left at "push
- *   events", as it is by default;
+ * - a created ref, and a moved tag, give a push and a create, with the object as `sha` and a bare name. Of an annotated
+ *   tag the create knows only the tag object, and nothing in it says so. All else makes one event with one id of both.
+ *   So where pushes come, creates are left alone (hook_hears_twice); the first push of a repository comes before the
+ *   create of a tag, or the hook is left at "push events", as it is by default;
  * - a deleted tag gives a push and a delete; a deleted branch gives the delete alone.
  * Old versions have the hook's secret in the body: nothing of the body but names goes into reasons.
  */
@@ -100,9 +101,11 @@ static bool event_read(const struct gitea_family *family, const struct push *pus
                        struct changes *changes, struct error *err)
 {
     if (strcmp(event, "push") == 0) {
+        changes->telling = family->has_tag_pushes ? TOLD_BY_PUSH : TOLD_ALONE;
         return push_read(push, root, changes, err);
     }
     if (strcmp(event, "create") == 0) {
+        changes->telling = family->has_tag_pushes ? TOLD_BY_CREATION : TOLD_ALONE;
         return create_read(push, root, changes, err);
     }
     if (family->has_tag_pushes && type_is_tag(root)) {

@@ -28,11 +28,15 @@ struct change {
     char *reason;        /* when ignored */
 };
 
+/* Who tells of a change: of a created ref some hosts send two deliveries, of which the creation knows less. */
+enum telling { TOLD_ALONE, TOLD_BY_PUSH, TOLD_BY_CREATION };
+
 struct changes {
     struct groups items; /* of struct change, in the order of the payload */
     /* A repository, in lower case, of which the host says that refs have moved without saying which: whoever can should
      * look there now. NULL: none. */
     char *moved_unnamed;
+    enum telling telling;
 };
 
 struct host {

