@@ -5,7 +5,7 @@
  */
 #include "producer/api/api_host.h"
 
-#include "schemas/json.h"
+#include "producer/api/entries.h"
 
 enum { PAGE_SIZE = 100 };
 
@@ -20,33 +20,12 @@ static char *first_page(const char *repository, enum ref_kind kind)
                        kind == REF_TAG ? "/refs/tags?pagelen=100" : "/refs/branches?pagelen=100");
 }
 
-static bool rows_read(const cJSON *list, const struct page_answer *answer, struct page *page, struct error *err)
-{
-    const cJSON *entry;
-    size_t entries = 0;
-    cJSON_ArrayForEach(entry, list)
-    {
-        const cJSON *target = json_member(entry, "target");
-        entries++;
-        if (!page_add(page, answer->kind, json_text(entry, "name"), json_text(target, "hash"),
-                      json_text(target, "date"), err)) {
-            return false;
-        }
-    }
-    return page_check(page, entries, err);
-}
-
 static bool read_page(const struct page_answer *answer, struct page *page, struct error *err)
 {
+    static const struct entry_shape shape = {
+        .list = "values", .name = "name", .target = "target", .commit = "hash", .date = "date"};
     AUTO(json) cJSON *root = NULL;
-    if (!json_parse(answer->body, API_ANSWER_MAXIMUM_BYTES, &root, err)) {
-        return false;
-    }
-    const cJSON *values = json_member(root, "values");
-    if (!cJSON_IsArray(values)) {
-        return error_set(err, ERROR_REJECT, "it has no list \"values\"");
-    }
-    if (!rows_read(values, answer, page, err)) {
+    if (!entries_read(answer, &shape, page, &root, err)) {
         return false;
     }
     page->next = text_copy_or_null(json_text(root, "next"));

@@ -6,7 +6,8 @@
  */
 #include "producer/api/api_host.h"
 
-#include "schemas/json.h"
+#include "producer/api/entries.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -23,31 +24,11 @@ static char *first_page(const char *repository, enum ref_kind kind)
                        kind == REF_TAG ? "/tags?limit=100&start=0" : "/branches?limit=100&start=0");
 }
 
-static bool rows_read(const cJSON *list, const struct page_answer *answer, struct page *page, struct error *err)
-{
-    const cJSON *entry;
-    size_t entries = 0;
-    cJSON_ArrayForEach(entry, list)
-    {
-        entries++;
-        if (!page_add(page, answer->kind, json_text(entry, "displayId"), json_text(entry, "latestCommit"), NULL, err)) {
-            return false;
-        }
-    }
-    return page_check(page, entries, err);
-}
-
 static bool read_page(const struct page_answer *answer, struct page *page, struct error *err)
 {
+    static const struct entry_shape shape = {.list = "values", .name = "displayId", .commit = "latestCommit"};
     AUTO(json) cJSON *root = NULL;
-    if (!json_parse(answer->body, API_ANSWER_MAXIMUM_BYTES, &root, err)) {
-        return false;
-    }
-    const cJSON *values = json_member(root, "values");
-    if (!cJSON_IsArray(values)) {
-        return error_set(err, ERROR_REJECT, "it has no list \"values\"");
-    }
-    if (!rows_read(values, answer, page, err)) {
+    if (!entries_read(answer, &shape, page, &root, err)) {
         return false;
     }
     if (cJSON_IsTrue(json_member(root, "isLastPage"))) {

@@ -8,7 +8,8 @@
  */
 #include "producer/api/api_host.h"
 
-#include "schemas/json.h"
+#include "producer/api/entries.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,21 +25,6 @@ static char *first_page(const char *repository, enum ref_kind kind)
 {
     return pair_target("/api/v1/repos/", repository, "/",
                        kind == REF_TAG ? "/tags?limit=50&page=1" : "/branches?limit=50&page=1");
-}
-
-static bool rows_read(const cJSON *list, const struct page_answer *answer, struct page *page, struct error *err)
-{
-    const cJSON *entry;
-    cJSON_ArrayForEach(entry, list)
-    {
-        const cJSON *commit = json_member(entry, "commit");
-        const char *sha = json_text(commit, answer->kind == REF_TAG ? "sha" : "id");
-        const char *date = json_text(commit, answer->kind == REF_TAG ? "created" : "timestamp");
-        if (!page_add(page, answer->kind, json_text(entry, "name"), sha, date, err)) {
-            return false;
-        }
-    }
-    return page_check(page, (size_t)cJSON_GetArraySize(list), err);
 }
 
 static char *target_with_number(const char *target, const char *parameter, int64_t number)
@@ -68,14 +54,10 @@ static char *page_after(const struct page_answer *answer, int64_t entries)
 
 static bool read_page(const struct page_answer *answer, struct page *page, struct error *err)
 {
+    static const struct entry_shape tag = {.name = "name", .target = "commit", .commit = "sha", .date = "created"};
+    static const struct entry_shape branch = {.name = "name", .target = "commit", .commit = "id", .date = "timestamp"};
     AUTO(json) cJSON *root = NULL;
-    if (!json_parse(answer->body, API_ANSWER_MAXIMUM_BYTES, &root, err)) {
-        return false;
-    }
-    if (!cJSON_IsArray(root)) {
-        return error_set(err, ERROR_REJECT, "it is no list");
-    }
-    if (!rows_read(root, answer, page, err)) {
+    if (!entries_read(answer, answer->kind == REF_TAG ? &tag : &branch, page, &root, err)) {
         return false;
     }
     page->next = page_after(answer, cJSON_GetArraySize(root));

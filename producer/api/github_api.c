@@ -5,7 +5,7 @@
  */
 #include "producer/api/api_host.h"
 
-#include "schemas/json.h"
+#include "producer/api/entries.h"
 
 enum { PAGE_SIZE = 100 };
 
@@ -19,31 +19,11 @@ static char *first_page(const char *repository, enum ref_kind kind)
     return pair_target("/repos/", repository, "/", kind == REF_TAG ? "/tags?per_page=100" : "/branches?per_page=100");
 }
 
-static bool rows_read(const cJSON *list, const struct page_answer *answer, struct page *page, struct error *err)
-{
-    const cJSON *entry;
-    size_t entries = 0;
-    cJSON_ArrayForEach(entry, list)
-    {
-        const cJSON *commit = json_member(entry, "commit");
-        entries++;
-        if (!page_add(page, answer->kind, json_text(entry, "name"), json_text(commit, "sha"), NULL, err)) {
-            return false;
-        }
-    }
-    return page_check(page, entries, err);
-}
-
 static bool read_page(const struct page_answer *answer, struct page *page, struct error *err)
 {
+    static const struct entry_shape shape = {.name = "name", .target = "commit", .commit = "sha"};
     AUTO(json) cJSON *root = NULL;
-    if (!json_parse(answer->body, API_ANSWER_MAXIMUM_BYTES, &root, err)) {
-        return false;
-    }
-    if (!cJSON_IsArray(root)) {
-        return error_set(err, ERROR_REJECT, "it is no list");
-    }
-    if (!rows_read(root, answer, page, err)) {
+    if (!entries_read(answer, &shape, page, &root, err)) {
         return false;
     }
     page->next = link_next(answer->link);

@@ -62,7 +62,7 @@ includes() {
   # Keys come as JSON, too, and aws/ lies below the messages.
   only 'cjson/' 'schemas/json\.h|workers/common/aws/key_document\.c'
   # cJSON is for codecs: the messages, and one file per git host.
-  grep -nE '#include "schemas/json\.h"' $product $headers | grep -vE '^(schemas/|producer/((map|hosts/[a-z_]+|api/[a-z_]+)\.c|hosts/push\.h))'
+  grep -nE '#include "schemas/json\.h"' $product $headers | grep -vE '^(schemas/|producer/((map|hosts/[a-z_]+|api/[a-z_]+)\.c|(hosts/push|api/entries)\.h))'
 }
 
 # Unbounded, locale-bound or shell-bound; and allocation that may return NULL, outside of error.c which ends it.
