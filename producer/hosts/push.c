@@ -3,7 +3,6 @@
 #include "schemas/identity.h"
 #include "workers/common/base/clock.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -86,7 +85,7 @@ static char *id_text(const cJSON *id)
 {
     static const double exact_maximum = 9007199254740992.0;
     if (cJSON_IsNumber(id) && id->valuedouble >= 0 && id->valuedouble < exact_maximum &&
-        floor(id->valuedouble) == id->valuedouble) {
+        (double)(int64_t)id->valuedouble == id->valuedouble) {
         return text_format("%.0f", id->valuedouble);
     }
     return note_copy(cJSON_GetStringValue(id));

@@ -216,6 +216,7 @@ def subject_seen(port):
                           capture_output=True).stdout.decode()
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1")
 def test_tls_and_a_certificate_renewed_without_a_pause(broker, make_fleet, tmp_path):
     certificate(tmp_path, "the first")
     tls = f'tls_certificate = "{tmp_path}/tls.crt"; tls_key = "{tmp_path}/tls.key";'
