@@ -384,7 +384,8 @@ static bool server_read(const struct options *options, struct server *server, st
 {
     bool is_hooks_right = hooks_read(options, &server->hooks, mistakes);
     bool is_proxies_right = proxies_read(options, &server->proxies, mistakes);
-    return tls_check(options, mistakes) && is_proxies_right && is_hooks_right;
+    bool is_repositories_right = repositories_check(options, mistakes);
+    return tls_check(options, mistakes) && is_repositories_right && is_proxies_right && is_hooks_right;
 }
 
 bool serve_check(const struct options *options, struct buffer *mistakes)
@@ -453,8 +454,7 @@ static bool server_configure(const struct options *options, struct server *serve
 {
     AUTO(buffer) struct buffer mistakes;
     buffer_init(&mistakes, MISTAKES_MAXIMUM);
-    bool is_right = server_read(options, server, &mistakes);
-    return repositories_check(options, &mistakes) && is_right ? true : error_set(err, ERROR_FATAL, "%s", mistakes.ptr);
+    return server_read(options, server, &mistakes) || error_set(err, ERROR_FATAL, "%s", mistakes.ptr);
 }
 
 static bool server_open(struct server *server, const struct options *options, const struct admin_view *view,

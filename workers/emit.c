@@ -15,7 +15,6 @@ enum {
     STORE_TIMEOUT_MS = 15000,
     DECISION_TIMEOUT_MS = 2000,
     CLOCKS_APART_MS = 10000, /* between this machine and the brokers */
-    WAIT_TIMEOUT_MS = 600000,
     FILE_MAXIMUM_BYTES = 64 * 1024 * 1024,
     REASONS_MAXIMUM_BYTES = 16 * 1024,
 };
@@ -250,7 +249,7 @@ static int emit(const struct command_line *line)
 {
     const char *path = command_flag(line, "from-file");
     const char *timeout = command_flag(line, "timeout");
-    int64_t wait_ms = command_flag(line, "wait") != NULL ? WAIT_TIMEOUT_MS : 0;
+    int64_t wait_ms = command_flag(line, "wait") != NULL ? WAIT_TIMEOUT_DEFAULT_MS : 0;
     if (line->argument_count > 0) {
         return command_usage(line, "unexpected argument %s", line->arguments[0]);
     }

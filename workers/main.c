@@ -57,9 +57,8 @@ static bool config_is_valid(const struct options *options, struct buffer *mistak
 {
     AUTO(plan) struct plan *plan = NULL;
     bool is_plan_valid = plan_read(options, &plan, mistakes);
-    bool is_repositories_valid = repositories_check(options, mistakes);
     bool is_notifier_valid = notifier_check(options, mistakes);
-    return serve_check(options, mistakes) && is_repositories_valid && is_notifier_valid && is_plan_valid;
+    return serve_check(options, mistakes) && is_notifier_valid && is_plan_valid;
 }
 
 static int config_check(const struct command_line *line)

@@ -316,12 +316,7 @@ static void poll_begin(struct polled *polled)
 bool poll_open(const struct options *options, struct loop *loop, struct publisher *publisher, struct poll **ret_poll,
                struct error *err)
 {
-    AUTO(buffer) struct buffer mistakes;
-    buffer_init(&mistakes, 16 * 1024);
     *ret_poll = NULL;
-    if (!repositories_check(options, &mistakes)) {
-        return error_set(err, ERROR_FATAL, "%s", mistakes.ptr);
-    }
     struct poll *poll = memory_zeroed(1, sizeof(*poll));
     poll->loop = loop;
     poll->publisher = publisher;

@@ -15,8 +15,8 @@
 
 struct poll;
 
-/* *ret_poll is NULL when no repository has a poll. options, loop and publisher must outlive the poll; poll_close comes
- * after publisher_close, whose last reports are the poll's, too. ERROR_FATAL for a mistake in the config. */
+/* *ret_poll is NULL when no repository has a poll. options (checked: producer/api/repository.h), loop and publisher
+ * must outlive the poll; poll_close comes after publisher_close, whose last reports are the poll's, too. */
 bool poll_open(const struct options *options, struct loop *loop, struct publisher *publisher, struct poll **ret_poll,
                struct error *err) MUST_CHECK;
 void poll_close(struct poll *poll); /* NULL is fine */

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READ_TIMEOUT_MS = 15000, WAIT_SLICE_MS = 250, WAIT_TIMEOUT_MS = 600000, STATUS_ROWS = 50 };
+enum { READ_TIMEOUT_MS = 15000, WAIT_SLICE_MS = 250, STATUS_ROWS = 50 };
 
 static void history_auto(struct history *history)
 {
@@ -345,7 +345,7 @@ static int wait_run(const struct command_line *line)
     struct wait_request request = {
         .repository = command_flag(line, "repository"),
         .commit = command_flag(line, "commit"),
-        .timeout_ms = WAIT_TIMEOUT_MS,
+        .timeout_ms = WAIT_TIMEOUT_DEFAULT_MS,
     };
     const char *ref = command_flag(line, "ref");
     const char *timeout = command_flag(line, "timeout");

@@ -23,6 +23,9 @@ bool decision_await(const struct options *options, const char *event, int64_t si
                     struct decision *ret_decision, struct error *err) MUST_CHECK;
 void decision_clear(struct decision *decision);
 
+/* How long, unless somebody says otherwise. */
+enum { WAIT_TIMEOUT_DEFAULT_MS = 600000 };
+
 /* What is waited for: a deployment by its id, or else (NULL) the newest of that commit on that ref. */
 struct wait_request {
     const char *deployment;
