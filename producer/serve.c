@@ -68,8 +68,9 @@ const struct option producer_options[] = {
     {0},
 };
 
-/* What the listener refuses by itself, and what belongs to no hook, by the status of the answer. */
-static const unsigned refused_statuses[] = {0, 400, 404, 413, 431, 503};
+/* What the listener refuses by itself, and what belongs to no hook, by the status of the answer; the last stands for
+ * all others. */
+static const char *const refused_statuses[] = {"0", "400", "404", "413", "414", "431", "other"};
 enum { REFUSED_STATUS_COUNT = sizeof(refused_statuses) / sizeof(refused_statuses[0]) };
 
 struct server {
@@ -111,9 +112,11 @@ static void answer_text(struct listener_request *request, unsigned status, const
 
 static void count_refused(struct server *server, unsigned status)
 {
-    for (size_t i = 0; i < REFUSED_STATUS_COUNT; i++) {
-        server->refused[i] += refused_statuses[i] == status ? 1 : 0;
+    size_t i = 0;
+    while (i + 1 < REFUSED_STATUS_COUNT && strtoul(refused_statuses[i], NULL, 10) != status) {
+        i++;
     }
+    server->refused[i]++;
 }
 
 static void log_refused(const char *hook, unsigned status, const char *reason, const struct address *client)
@@ -342,7 +345,7 @@ static void server_write_metrics(const void *subject, struct buffer *text)
                        "# HELP tagfleet_requests_refused_total Requests that reached no hook, by status; 0: cut off.\n"
                        "# TYPE tagfleet_requests_refused_total counter\n");
     for (size_t i = 0; i < REFUSED_STATUS_COUNT; i++) {
-        buffer_append_format(text, "tagfleet_requests_refused_total{status=\"%u\"} %" PRIu64 "\n", refused_statuses[i],
+        buffer_append_format(text, "tagfleet_requests_refused_total{status=\"%s\"} %" PRIu64 "\n", refused_statuses[i],
                              server->refused[i]);
     }
     buffer_append_format(text,

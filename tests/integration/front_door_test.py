@@ -353,6 +353,10 @@ def test_hostile_http_is_refused_and_others_are_served(door):
         got = door.raw(content, 0.7)
         assert status_of(got) == status or (status in (414, 431) and got == b"") or (status is None and b" 20" not in got[:15]), \
             (content[:80], got[:200])
+    # Each refusal has a counter, whatever its status.
+    assert door.metric('tagfleet_requests_refused_total{status="414"}') == 1
+    assert door.metric('tagfleet_requests_refused_total{status="431"}') == 2
+    assert door.metric('tagfleet_requests_refused_total{status="other"}') == 1
     pipelined = door.raw((request_of(good) + good) * 3, 2)
     assert pipelined.count(b"HTTP/1.1 202") == 3
     assert door.is_well() and door.post(good).status_code == 202
