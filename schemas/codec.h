@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "schemas/check.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/buffer.h"
 #include "workers/common/base/slice.h"
@@ -130,19 +131,6 @@ bool texts_are_unique(const struct texts *texts);
 
 /* Makes room for one more zeroed group and returns it. */
 void *groups_add(struct groups *groups, size_t group_size);
-
-/* Checks for fields: what is wrong with the text, or NULL. */
-const char *check_not_empty(const char *text);
-const char *check_account(const char *text); /* exactly 12 digits */
-const char *check_commit(const char *text);  /* 7 to 64 lower-case hexadecimal digits, not all zero */
-const char *check_ref(const char *text);     /* a full ref as git-check-ref-format(1) allows it, at most 1,024 bytes */
-const char *
-check_repository(const char *text); /* lower case, at most 256 bytes, no white space or control characters */
-const char *check_deploy_tag(const char *text);    /* 1 to 128 bytes, no white space, commas or control characters */
-const char *check_artifact_name(const char *text); /* a build's name: 1 to 256 bytes, a safe piece of an object key */
-const char *check_deployment(const char *text);    /* d- and 16 lower-case hexadecimal digits */
-const char *check_base64(const char *text);
-const char *check_arn(const char *text);
 
 /* The message as it goes onto a topic (short name), with the CloudEvents headers of Kafka's protocol binding beside the
  * structured body, so that tools can filter without reading it. Every message is bounded by what goes into it; one
