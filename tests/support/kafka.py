@@ -231,10 +231,13 @@ class SecureBroker(Broker):
     """One that asks who is there: PLAIN and SCRAM over TLS, client certificates, and SASL without TLS, for names that may do
     nothing unless told so. The tests' own client comes in without encryption, as one who may do everything."""
 
-    def __init__(self, directory, version=VERSIONS[0], users=(), password="right-password"):
+    users = ("producer", "resolver", "copier", "notifier", "emit", "wait", "map", "plan", "topics-create", "topics-check",
+             "fleet", "nobody")
+    password = "the-right-password"
+
+    def __init__(self, directory, version=VERSIONS[0]):
         super().__init__(directory, version)
         self.authority = Authority(self.directory / "authority")
-        self.users, self.password = users, password
         self.ports = {}
 
     def _properties(self):
@@ -263,8 +266,21 @@ class SecureBroker(Broker):
     def at(self, listener):
         return f"127.0.0.1:{self.ports[listener]}"
 
+    def environment(self, user, listener="sasl_tls", mechanism="PLAIN", password=None):
+        """What a process needs to come in as that user, with the password or, on "tls", a certificate."""
+        common = {"TAGFLEET_KAFKA_BROKERS": self.at(listener), "TAGFLEET_KAFKA_SECURITY": listener}
+        if "tls" in listener:
+            common["TAGFLEET_KAFKA_CA_FILE"] = str(self.authority.certificate)
+        if listener == "tls":
+            certificate, key = self.authority.sign(user)
+            return {**common, "TAGFLEET_KAFKA_CERTIFICATE_FILE": str(certificate), "TAGFLEET_KAFKA_KEY_FILE": str(key)}
+        file = self.directory / f"{user}.password"
+        file.write_text((password or self.password) + "\n")
+        return {**common, "TAGFLEET_KAFKA_SASL_MECHANISM": mechanism, "TAGFLEET_KAFKA_SASL_USER": user,
+                "TAGFLEET_KAFKA_SASL_PASSWORD_FILE": str(file)}
+
     def _admin(self):
-        return AdminClient({"bootstrap.servers": self.address})
+        return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
     def set_scram_password(self, user, password, mechanism=512):
         name = ScramMechanism.SCRAM_SHA_512 if mechanism == 512 else ScramMechanism.SCRAM_SHA_256
