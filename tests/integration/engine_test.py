@@ -91,7 +91,7 @@ def test_a_worker_that_would_put_everything_aside_stops_and_says_so(make_trial):
 
 def test_a_stuck_task_holds_up_its_partition_only_at_the_bound_and_is_named_in_log_metric_and_health(make_trial):
     trial = make_trial(partitions=2)
-    trial.order([("before", "0 0 1 done before"), ("stuck", "12000 0 1 done stuck")], partition=0)
+    trial.order([("before", "0 0 1 done before"), ("stuck", "20000 0 1 done stuck")], partition=0)
     trial.order([(f"k{number}", f"0 0 1 done p0-{number}") for number in range(120)], partition=0)
     trial.order([(f"k{number}", f"0 0 1 done p1-{number}") for number in range(120)], partition=1)
     worker = trial.start("trial.max_ahead=50")
@@ -99,9 +99,11 @@ def test_a_stuck_task_holds_up_its_partition_only_at_the_bound_and_is_named_in_l
     status, text = trial.ask(worker, "/healthz")
     assert status == 503 and "partition 0 is held up" in text and "offset 1" in text and 'key "stuck"' in text and "runs" in text
     assert trial.metric(worker, "partition_held_up", partition="0") == 1
-    assert trial.metric(worker, "partition_held_up", partition="1") == 0
     assert trial.metric(worker, "partition_oldest_offset", partition="0") == 1
     wait_for(lambda: len(trial.outputs()) == 1 + 49 + 120, 30, "all that may be done meanwhile")
+    # While its tasks are being committed, the other partition may be at the bound, too, for a moment.
+    wait_for(lambda: trial.metric(worker, "partition_held_up", partition="1") == 0, 10, "the other partition")
+    assert trial.metric(worker, "partition_held_up", partition="0") == 1
     trial.wait_done()
     wait_for(lambda: trial.ask(worker, "/healthz")[0] == 200, 10, "good health")
     outputs = trial.outputs()
