@@ -84,6 +84,8 @@ struct server {
     uint64_t refused[REFUSED_STATUS_COUNT];
     int wake_fd;
     bool is_draining;
+    bool is_quiet; /* not ready, so that proxies send elsewhere; what comes all the same is taken */
+    bool must_end_now;
     bool is_broken; /* nothing will ever be stored again: a new process may */
 };
 
@@ -324,7 +326,7 @@ static bool server_is_ready(const void *subject)
     const struct server *server = subject;
     struct store_state state;
     store_look(server->store, &state);
-    return !server->is_draining && (state.away_since_ms == 0 || state.has_spool);
+    return !server->is_draining && !server->is_quiet && (state.away_since_ms == 0 || state.has_spool);
 }
 
 static void server_write_metrics(const void *subject, struct buffer *text)
@@ -443,12 +445,38 @@ static void server_reload(struct server *server)
     }
 }
 
+static void server_log_in_flight(const struct server *server)
+{
+    struct store_state state;
+    store_look(server->store, &state);
+    log_event(LOG_INFO, "in flight, all told", "deliveries", log_number((long long)state.waiting), "spool_bytes",
+              log_number(state.spool_bytes), "ready", server_is_ready(server) ? "yes" : "no", NULL);
+}
+
+static void server_set_quiet(struct server *server, bool is_quiet)
+{
+    if (is_quiet != server->is_quiet) {
+        log_event(LOG_INFO, is_quiet ? "quiet: not ready until SIGCONT" : "no longer quiet", NULL);
+    }
+    server->is_quiet = is_quiet;
+}
+
 static void server_signalled(void *context, int signal)
 {
     struct server *server = context;
-    if (signal == SIGHUP) {
+    switch (signal) {
+    case SIGHUP:
         server_reload(server);
-    } else {
+        break;
+    case SIGTSTP:
+    case SIGCONT:
+        server_set_quiet(server, signal == SIGTSTP);
+        break;
+    case SIGUSR1:
+        server_log_in_flight(server);
+        break;
+    default:
+        server->must_end_now = server->is_draining;
         server->is_draining = true;
     }
 }
@@ -488,7 +516,7 @@ static void server_loop(struct server *server)
     struct store_state state;
     int64_t deadline_ms = INT64_MAX;
     store_look(server->store, &state);
-    while (!server->is_draining || (state.waiting > 0 && clock_monotonic_ms() < deadline_ms)) {
+    while (!server->is_draining || (state.waiting > 0 && !server->must_end_now && clock_monotonic_ms() < deadline_ms)) {
         loop_turn(server->loop, state.waiting > 0 ? 50 : 1000);
         store_turn(server->store);
         store_look(server->store, &state);
@@ -516,9 +544,10 @@ static int server_serve(struct server *server, const struct options *options)
 
 int serve_run(const struct options *options)
 {
+    static const int wanted_signals[] = {SIGHUP, SIGTSTP, SIGCONT, SIGUSR1, 0};
     struct server server = {.loop = loop_new(NULL), .wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     const struct admin_view view = {server_is_healthy, server_is_ready, server_write_metrics, &server};
-    struct signals *signals = signals_watch(server.loop, SIGHUP, server_signalled, &server);
+    struct signals *signals = signals_watch(server.loop, wanted_signals, server_signalled, &server);
     struct error err = {0};
     int exit_code = EXIT_OK;
     loop_watch(server.loop, server.wake_fd, server_woken, &server);

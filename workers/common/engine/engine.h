@@ -87,7 +87,9 @@ struct engine {
     bool is_static;   /* its name stays over restarts */
     bool is_revoking;
     int64_t revoke_deadline_ms;
-    bool is_draining;
+    bool is_quiet;    /* nothing is taken until it is told to go on */
+    bool is_ending;   /* nor ever again in this process */
+    bool is_draining; /* this membership lets go, for either reason */
     int64_t drain_deadline_ms;
     bool must_end_now;
     bool has_let_go;         /* nothing was under way any more, and no partition is held */

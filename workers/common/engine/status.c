@@ -8,7 +8,11 @@
 
 #include <inttypes.h>
 
-enum { REASON_MAXIMUM_BYTES = 1024, KEY_MAXIMUM_BYTES = 200 };
+enum {
+    REASON_MAXIMUM_BYTES = 1024,
+    KEY_MAXIMUM_BYTES = 200,
+    IN_FLIGHT_LINES_MAXIMUM = 1000,
+};
 
 /* Why the partition is not read on; NULL: it is. */
 static const char *partition_held_up_by(const struct engine *engine, const struct partition *partition)
@@ -85,6 +89,36 @@ void status_log_held_up(struct engine *engine)
                   log_number(partition->number), "offset", log_number(oldest->record.offset), "reason", reason, "task",
                   text.ptr, NULL);
     }
+}
+
+/* How many lines the partition's tasks took. */
+static size_t partition_log_in_flight(const struct partition *partition, size_t lines_maximum)
+{
+    size_t lines = 0;
+    for (size_t i = 0; i < partition->ledger.count && lines < lines_maximum; i++) {
+        const struct task *task = ledger_at(&partition->ledger, i)->task;
+        if (task == NULL || (task->state != TASK_RUNNING && task->state != TASK_BACKOFF)) {
+            continue;
+        }
+        AUTO(buffer) struct buffer text;
+        buffer_init(&text, REASON_MAXIMUM_BYTES);
+        task_describe(task, &text);
+        log_event(LOG_INFO, "in flight", "partition", log_number(partition->number), "task", text.ptr, NULL);
+        lines++;
+    }
+    return lines;
+}
+
+void status_log_in_flight(const struct engine *engine)
+{
+    size_t lines = 0;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        lines += partition_log_in_flight(engine->partitions[i], IN_FLIGHT_LINES_MAXIMUM - lines);
+    }
+    log_event(LOG_INFO, "in flight, all told", "told", log_number((long long)lines), "running",
+              log_number((long long)engine->running_count), "held", log_number((long long)engine->held_count),
+              "finished", log_number((long long)engine->finished_count), "partitions",
+              log_number((long long)engine->partition_count), "ready", status_is_ready(engine) ? "yes" : "no", NULL);
 }
 
 bool status_is_healthy(const struct engine *engine, struct buffer *text)

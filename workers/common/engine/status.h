@@ -14,6 +14,9 @@ struct engine;
  * message's task is doing. */
 void status_log_held_up(struct engine *engine);
 
+/* Logs every task that runs or waits for its retry, the oldest of each partition first, up to a bound; then the sums. */
+void status_log_in_flight(const struct engine *engine);
+
 /* True: all is well. Otherwise text has a line for everything that needs somebody's attention. */
 bool status_is_healthy(const struct engine *engine, struct buffer *text);
 
