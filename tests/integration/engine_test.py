@@ -62,7 +62,7 @@ def test_workers_that_end_in_order_leave_no_suspicion(make_trial):
     trial.order([("slow", "9000 0 1 done slow")] + [(f"k{number}", f"5 0 1 done t{number}") for number in range(20)])
     for _ in range(3):
         worker = trial.start("trial.drain=100ms")
-        wait_for(lambda: trial.metric(worker, "running") == 1, 30, "the slow task's start")
+        wait_for(lambda: trial.metric(worker, "slots", state="used") == 1, 30, "the slow task's start")
         assert worker.stop() == 0
         assert "unfinished work is given back" in worker.log()
     worker = trial.start()
@@ -99,7 +99,7 @@ def test_a_stuck_task_holds_up_its_partition_only_at_the_bound_and_is_named_in_l
     status, text = trial.ask(worker, "/healthz")
     assert status == 503 and "partition 0 is held up" in text and "offset 1" in text and 'key "stuck"' in text and "runs" in text
     assert trial.metric(worker, "partition_held_up", partition="0") == 1
-    assert trial.metric(worker, "partition_oldest_offset", partition="0") == 1
+    assert trial.metric(worker, "partition_watermark", partition="0") == 1
     wait_for(lambda: len(trial.outputs()) == 1 + 49 + 120, 30, "all that may be done meanwhile")
     # While its tasks are being committed, the other partition may be at the bound, too, for a moment.
     wait_for(lambda: trial.metric(worker, "partition_held_up", partition="1") == 0, 10, "the other partition")
@@ -123,7 +123,7 @@ def test_one_key_with_100000_waiting_tasks_does_not_slow_the_others(make_trial):
     wait_for(lambda: len(others()) == 2000, 90, "all tasks of other keys")
     hogs = len(trial.outputs()) - 2000
     assert hogs < 20000, f"{hogs} tasks of the long queue were done before those of other keys"
-    assert trial.metric(worker, "held") > 80000
+    assert trial.metric(worker, "inflight") > 80000
     worker.kill()
 
 
@@ -147,7 +147,7 @@ def test_with_a_full_map_the_oldest_task_holds_up_its_partition_and_a_restart_do
     wait_for(lambda: trial.metric(worker, "partition_held_up") == 1, 30, "the full map")
     wait_for(lambda: "the map of finished work is full" in worker.log(), 30, "the log line")
     assert "the map of finished work is full" in trial.ask(worker, "/healthz")[1]
-    assert 3000 < trial.metric(worker, "partition_map_bytes") <= 4096
+    assert 3000 < trial.metric(worker, "offset_map_bytes") <= 4096
     assert 500 < len(trial.outputs()) < 1500
     worker.kill()
     # Ending in order is no death either, although what has no room in the map is given back.
@@ -155,7 +155,7 @@ def test_with_a_full_map_the_oldest_task_holds_up_its_partition_and_a_restart_do
     wait_for(lambda: trial.metric(in_order, "partition_held_up") == 1, 40, "the full map again")
     assert in_order.stop() == 0
     last = trial.start()
-    wait_for(lambda: trial.metric(last, "tasks_total", event="known") > 0, 40, "the map to be read")
+    wait_for(lambda: trial.metric(last, "jobs_known_total") > 0, 40, "the map to be read")
     assert "vanished" in in_order.log() and "vanished" not in last.log()
     all_are_done_once(trial)
 
@@ -190,7 +190,7 @@ def test_a_living_process_that_drops_everything_is_no_death(make_trial):
     stall = trial.directory / "stall"
     worker = trial.start(f"trial.stall={stall}", "trial.stall_for=9s")
     trial.order([("slow", "2000 0 1 done before"), ("slow", "5000 0 1 done slow")])
-    wait_for(lambda: trial.metric(worker, "running") == 1, 30, "the start")
+    wait_for(lambda: trial.metric(worker, "slots", state="used") == 1, 30, "the start")
     stall.touch()
     trial.order([("k", "0 0 1 done other")])
     trial.wait_done()

@@ -6,6 +6,7 @@
 #include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
 #include "workers/common/engine/group.h"
+#include "workers/common/engine/numbers.h"
 #include "workers/common/engine/status.h"
 #include "workers/common/engine/turn.h"
 #include "workers/common/http/admin.h"
@@ -106,6 +107,7 @@ static bool runner_session(struct engine *engine, const struct options *options,
                       consumer_open(options, &settings, &engine->consumer, err);
     bool is_going = engine->is_open;
     engine->turned_at_ms = clock_monotonic_ms();
+    engine->phase_since_us = clock_monotonic_us();
     engine->has_joined = false;
     engine->given_back_count = 0;
     engine->was_outside = false;
@@ -192,7 +194,7 @@ static bool runner_is_ready(const void *subject)
 
 static void runner_write_metrics(const void *subject, struct buffer *text)
 {
-    status_write_metrics(subject, text);
+    numbers_write(subject, text);
 }
 
 int worker_run(const struct worker *worker, const struct options *options, const char *instance)
