@@ -2,7 +2,8 @@
 # The images that others publish and that the stack is made of. What is there is used, what can be pulled is pulled. Where no
 # image registry can be reached, stand-ins are made under the same names, from Debian's packages and from what
 # tests/support/install.sh has installed.
-#   images.sh NAME...    debian:bookworm-slim debian:trixie-slim apache/kafka:VERSION motoserver/moto:VERSION
+#   images.sh NAME...    debian:bookworm-slim debian:trixie-slim apache/kafka:VERSION motoserver/moto:VERSION; stack: those
+#                        that docker/compose.yaml and our own image need
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH DOCKER_BUILDKIT=1
@@ -62,4 +63,11 @@ image() { # NAME
 
 exec 9>build/docker/.images.lock
 flock 9
-for name in "$@"; do image "$name"; done
+for name in "$@"; do
+  if [ "$name" = stack ]; then
+    image debian:bookworm-slim
+    for other in $(grep -oE '(apache/kafka|motoserver/moto):[0-9.]+' docker/compose.yaml | sort -u); do image "$other"; done
+  else
+    image "$name"
+  fi
+done
