@@ -12,6 +12,7 @@
 #include "workers/common/base/metric.h"
 #include "workers/common/http/admin.h"
 #include "workers/common/http/signals.h"
+#include "workers/common/kafka/reach.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -330,6 +331,9 @@ static bool server_is_healthy(const void *subject, struct buffer *text)
     struct store_state state;
     size_t before = text->len;
     store_look(server->store, &state);
+    if (!reach_is_well(text)) {
+        buffer_append_char(text, '\n');
+    }
     if (state.away_since_ms > 0) {
         buffer_append_format(text, "the brokers have not stored for %" PRId64 " s\n",
                              (clock_monotonic_ms() - state.away_since_ms) / 1000);
@@ -345,7 +349,8 @@ static bool server_is_ready(const void *subject)
     const struct server *server = subject;
     struct store_state state;
     store_look(server->store, &state);
-    return !server->is_draining && !server->is_quiet && (state.away_since_ms == 0 || state.has_spool);
+    return !server->is_draining && !server->is_quiet &&
+           ((state.away_since_ms == 0 && reach_has_answers()) || state.has_spool);
 }
 
 static void server_write_metrics(const void *subject, struct buffer *text)

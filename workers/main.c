@@ -51,6 +51,7 @@ static void log_start(const struct command_line *line)
         level++;
     }
     log_setup(level, strcmp(options_text(line->options, "log.format"), "json") == 0, line->command->name);
+    kafka_start_role(line->command->name);
 }
 
 /* Every mistake of the configuration, also those that only a role could see. */
@@ -59,7 +60,8 @@ static bool config_is_valid(const struct options *options, struct buffer *mistak
     AUTO(plan) struct plan *plan = NULL;
     bool is_plan_valid = plan_read(options, &plan, mistakes);
     bool is_notifier_valid = notifier_check(options, mistakes);
-    return serve_check(options, mistakes) && is_notifier_valid && is_plan_valid;
+    bool is_kafka_valid = kafka_check(options, mistakes);
+    return serve_check(options, mistakes) && is_kafka_valid && is_notifier_valid && is_plan_valid;
 }
 
 static int config_check(const struct command_line *line)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from tests.support.fleet import Fleet
-from tests.support.kafka import VERSIONS, Broker
+from tests.support.kafka import VERSIONS, Broker, SecureBroker
 from tests.support.stores import STORES, S3sFs
 
 _accounts = itertools.count(222222222222)
@@ -48,6 +48,17 @@ def frail_broker(servers):
 @pytest.fixture(scope="session", params=VERSIONS)
 def any_broker(request, servers):
     return servers(f"kafka-{request.param}", lambda folder: Broker(folder, request.param))
+
+
+@pytest.fixture(scope="session")
+def secure_broker(servers):
+    """The newest; it knows the names of config/kafka-acls.txt and some that nobody has given a right."""
+    return servers(f"secure-kafka-{VERSIONS[0]}", lambda folder: SecureBroker(folder, VERSIONS[0]))
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def any_secure_broker(request, servers):
+    return servers(f"secure-kafka-{request.param}", lambda folder: SecureBroker(folder, request.param))
 
 
 @pytest.fixture(scope="session", params=list(STORES))

@@ -8,7 +8,11 @@ import time
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import (AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient, AlterConfigOpType,
+                                   ConfigEntry, ConfigResource, ResourcePatternType, ResourceType, ScramCredentialInfo,
+                                   ScramMechanism, UserScramCredentialUpsertion)
+
+from tests.support.certificates import Authority
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "build" / "tools"
@@ -221,3 +225,83 @@ class Broker:
             return lag
         finally:
             consumer.close()
+
+
+class SecureBroker(Broker):
+    """One that asks who is there: PLAIN and SCRAM over TLS, client certificates, and SASL without TLS, for names that may do
+    nothing unless told so. The tests' own client comes in without encryption, as one who may do everything."""
+
+    users = ("producer", "resolver", "copier", "notifier", "emit", "wait", "map", "plan", "topics-create", "topics-check",
+             "fleet", "nobody")
+    password = "the-right-password"
+
+    def __init__(self, directory, version=VERSIONS[0]):
+        super().__init__(directory, version)
+        self.authority = Authority(self.directory / "authority")
+        self.ports = {}
+
+    def _properties(self):
+        certificate, key = self.authority.sign("broker")
+        store = self.directory / "broker.pem"
+        store.write_text(key.read_text() + certificate.read_text() + self.authority.certificate.read_text())
+        names = ("sasl_tls", "tls", "sasl_plaintext")
+        properties = super()._properties()
+        self.ports = dict(zip(names, free_ports(len(names))))
+        listeners = {"SASL_SSL": "sasl_tls", "SSL": "tls", "SASL_PLAINTEXT": "sasl_plaintext"}
+        added = ",".join(f"{kafka}://127.0.0.1:{self.ports[name]}" for kafka, name in listeners.items())
+        users = " ".join(f'user_{user}="{self.password}"' for user in self.users)
+        plain = f'org.apache.kafka.common.security.plain.PlainLoginModule required {users};'
+        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        changed = [f"{one},{added}" if one.startswith("listeners=")
+                   else one + ",SASL_SSL:SASL_SSL,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT" if "protocol.map" in one else one
+                   for one in properties]
+        return [*changed, "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+                *[f"listener.name.{listener}.{mechanism}.sasl.jaas.config={login}" for listener in ("sasl_ssl", "sasl_plaintext")
+                  for mechanism, login in (("plain", plain), ("scram-sha-256", scram), ("scram-sha-512", scram))],
+                "listener.name.ssl.ssl.client.auth=required", "ssl.principal.mapping.rules=RULE:^CN=([^,]*).*$/$1/,DEFAULT",
+                "ssl.keystore.type=PEM", f"ssl.keystore.location={store}", "ssl.truststore.type=PEM",
+                f"ssl.truststore.location={self.authority.certificate}",
+                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users=User:ANONYMOUS"]
+
+    def at(self, listener):
+        return f"127.0.0.1:{self.ports[listener]}"
+
+    def environment(self, user, listener="sasl_tls", mechanism="PLAIN", password=None):
+        """What a process needs to come in as that user, with the password or, on "tls", a certificate."""
+        common = {"TAGFLEET_KAFKA_BROKERS": self.at(listener), "TAGFLEET_KAFKA_SECURITY": listener}
+        if "tls" in listener:
+            common["TAGFLEET_KAFKA_CA_FILE"] = str(self.authority.certificate)
+        if listener == "tls":
+            certificate, key = self.authority.sign(user)
+            return {**common, "TAGFLEET_KAFKA_CERTIFICATE_FILE": str(certificate), "TAGFLEET_KAFKA_KEY_FILE": str(key)}
+        file = self.directory / f"{user}.password"
+        file.write_text((password or self.password) + "\n")
+        return {**common, "TAGFLEET_KAFKA_SASL_MECHANISM": mechanism, "TAGFLEET_KAFKA_SASL_USER": user,
+                "TAGFLEET_KAFKA_SASL_PASSWORD_FILE": str(file)}
+
+    def _admin(self):
+        return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+
+    def set_scram_password(self, user, password, mechanism=512):
+        name = ScramMechanism.SCRAM_SHA_512 if mechanism == 512 else ScramMechanism.SCRAM_SHA_256
+        info = ScramCredentialInfo(name, 4096)
+        change = UserScramCredentialUpsertion(user, info, password.encode())
+        admin = self._admin()
+        admin.alter_user_scram_credentials([change])[user].result(15)
+
+    @staticmethod
+    def _acl(kind, user, resource, name, pattern, operation):
+        return kind(ResourceType[resource], name, ResourcePatternType[pattern], f"User:{user}", "*", AclOperation[operation],
+                    AclPermissionType.ALLOW)
+
+    def allow(self, acls):
+        """(user, resource type, name, LITERAL or PREFIXED, operation) each."""
+        admin = self._admin()
+        for done in admin.create_acls([self._acl(AclBinding, *acl) for acl in acls]).values():
+            done.result(15)
+
+    def forbid(self, acls):
+        """Takes back what allow has given."""
+        admin = self._admin()
+        for done in admin.delete_acls([self._acl(AclBindingFilter, *acl) for acl in acls]).values():
+            done.result(15)

@@ -453,6 +453,11 @@ static bool override_apply(struct options *options, const char *assignment, stru
         setting = options_setting(options, name);
         *dot = '.';
         if (setting != NULL && setting->row->type == OPTION_PAIRS) {
+            if (strstr(dot, "password") != NULL) {
+                return mistake(&origin, name,
+                               "is a secret: everybody on this machine can read a command line; it comes from "
+                               "a file or from the environment");
+            }
             items_add(setting, dot + 1);
             items_add(setting, equals + 1);
             return true;

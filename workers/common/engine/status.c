@@ -5,6 +5,8 @@
 #include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
 #include "workers/common/engine/partition.h"
+#include "workers/common/kafka/consumer.h"
+#include "workers/common/kafka/reach.h"
 
 #include <inttypes.h>
 
@@ -127,6 +129,12 @@ bool status_is_healthy(const struct engine *engine, struct buffer *text)
         buffer_append_text(text,
                            "stopped: nearly all messages were put aside; look at the dead letters, mend the cause, "
                            "start this worker anew\n");
+    }
+    if (!reach_is_well(text)) {
+        buffer_append_char(text, '\n');
+    }
+    if (engine->consumer != NULL && consumer_failure(engine->consumer)->action != ERROR_NONE) {
+        buffer_append_format(text, "reading fails: %s\n", consumer_failure(engine->consumer)->text);
     }
     if (engine->is_outside) {
         buffer_append_text(text, "no answer from the group's broker for too long\n");

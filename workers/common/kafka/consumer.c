@@ -24,6 +24,7 @@ struct consumer {
     rd_kafka_topic_partition_list_t *revoked; /* told, not yet released */
     int32_t *told;                            /* the array handed out with the event */
     bool was_assigned;                        /* once in its life */
+    struct error failure;                     /* the last one, until something comes */
     /* Written by a thread of librdkafka. */
     _Atomic int64_t member_at_ms;
     _Atomic int64_t asked_at_ms; /* when the last heartbeat was sent */
@@ -294,14 +295,16 @@ static void consumer_tell_rebalance(struct consumer *consumer, struct consumer_e
             consumer_drop_queue(consumer, consumer->told[i]);
         }
     }
+    consumer->failure.action = ERROR_NONE;
     ret_event->kind = consumer->pending;
     ret_event->partitions = consumer->told;
     ret_event->partition_count = count;
     consumer->pending = CONSUMER_NOTHING;
 }
 
-static void consumer_tell(rd_kafka_message_t *message, struct consumer_event *ret_event)
+static void consumer_tell(struct consumer *consumer, rd_kafka_message_t *message, struct consumer_event *ret_event)
 {
+    consumer->failure.action = ERROR_NONE;
     switch (message->err) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
         ret_event->kind = CONSUMER_MESSAGE;
@@ -314,6 +317,7 @@ static void consumer_tell(rd_kafka_message_t *message, struct consumer_event *re
     default:
         ret_event->kind = CONSUMER_FAILED;
         handle_error(&ret_event->err, message->err, rd_kafka_message_errstr(message));
+        consumer->failure = ret_event->err;
         break;
     }
     rd_kafka_message_destroy(message);
@@ -326,7 +330,7 @@ void consumer_poll(struct consumer *consumer, struct consumer_event *ret_event)
         rd_kafka_message_t *failure = rd_kafka_consumer_poll(consumer->handle, 0);
         if (failure != NULL) {
             /* A rebalance that came with the same call is told by the next one. */
-            consumer_tell(failure, ret_event);
+            consumer_tell(consumer, failure, ret_event);
             return;
         }
     }
@@ -344,7 +348,7 @@ void consumer_read(struct consumer *consumer, int32_t partition, struct consumer
     }
     rd_kafka_message_t *message = rd_kafka_consume_queue(consumer->partition_queues[position], 0);
     if (message != NULL) {
-        consumer_tell(message, ret_event);
+        consumer_tell(consumer, message, ret_event);
     }
 }
 
@@ -415,6 +419,11 @@ int64_t consumer_end_offset(const struct consumer *consumer, int32_t partition)
     bool is_known = rd_kafka_get_watermark_offsets(consumer->handle, consumer->topic, partition, &low, &high) ==
                     RD_KAFKA_RESP_ERR_NO_ERROR;
     return is_known && high >= 0 ? high : -1;
+}
+
+const struct error *consumer_failure(const struct consumer *consumer)
+{
+    return &consumer->failure;
 }
 
 struct rd_kafka_s *consumer_handle(const struct consumer *consumer)

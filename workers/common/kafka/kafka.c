@@ -3,8 +3,11 @@
 #include "workers/common/base/auto.h"
 #include "workers/common/base/log.h"
 #include "workers/common/kafka/kafka_handle.h"
+#include "workers/common/kafka/reach.h"
+#include "workers/common/kafka/security.h"
 
 #include <errno.h>
+#include <openssl/x509.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,77 +29,205 @@ const struct option kafka_options[] = {
      .minimum = -1,
      .maximum = 32,
      .help = "replicas of each topic that `topics create` makes; -1: the broker's default"},
+    {.name = "kafka.security",
+     .type = OPTION_CHOICE,
+     .initial = "plaintext",
+     .choices = "plaintext|tls|sasl_plaintext|sasl_tls",
+     .help = "what the listener of kafka.brokers speaks"},
+    {.name = "kafka.ca_file",
+     .type = OPTION_TEXT,
+     .help = "authorities that may sign the brokers' certificates, PEM; without it those of the system"},
+    {.name = "kafka.certificate_file",
+     .type = OPTION_TEXT,
+     .help = "this end's own certificate, PEM, where the brokers want one (mutual TLS)"},
+    {.name = "kafka.key_file", .type = OPTION_TEXT, .help = "its private key, PEM"},
+    {.name = "kafka.key_password_file", .type = OPTION_TEXT, .help = "file with the password of an encrypted key"},
+    {.name = "kafka.sasl_mechanism",
+     .type = OPTION_CHOICE,
+     .choices = "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512",
+     .help = "how the password is shown; PLAIN with TLS only"},
+    {.name = "kafka.sasl_user", .type = OPTION_TEXT, .help = "name at the brokers"},
+    {.name = "kafka.sasl_password_file", .type = OPTION_TEXT, .help = "file with the password, one line"},
     {.name = "kafka.properties",
      .type = OPTION_PAIRS,
      .help = "any property of librdkafka, in the file with _ for each dot: { security_protocol = \"SSL\"; }"},
     {0},
 };
 
+/* What the brokers' logs, metrics and quotas call this process. */
+static char client_id[64] = "tagfleet";
+
+void kafka_start_role(const char *role)
+{
+    (void)snprintf(client_id, sizeof(client_id), "tagfleet-%s", role);
+    reach_start_logging();
+}
+
 char *kafka_name(const struct options *options, const char *short_name)
 {
     return text_format("%s%s", options_text(options, "kafka.prefix"), short_name);
 }
 
-/* librdkafka's own lines: what it retries by itself is of interest to those who debug only. */
+/* librdkafka's own lines: what it retries by itself is of interest to those who debug only. Every connection that fails
+ * has such a line, whichever handle it belongs to and whoever polls that; what else fails is told by the call. */
 static void handle_log(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
+    static const char *const told_elsewhere[] = {"FAIL", "ERROR", "TXNERR", "SSLCERTVRFY"};
     (void)handle;
-    log_event(level <= 3 ? LOG_WARNING : LOG_DEBUG, text, "from", "librdkafka", "facility", facility, NULL);
+    bool is_told = false;
+    for (size_t i = 0; i < sizeof(told_elsewhere) / sizeof(told_elsewhere[0]); i++) {
+        is_told = is_told || strcmp(facility, told_elsewhere[i]) == 0;
+    }
+    if (strcmp(facility, "FAIL") == 0) {
+        reach_connection_failed(text);
+    } else if (strstr(text, "brokers are down") != NULL) {
+        reach_all_brokers_down();
+    }
+    log_event(level <= 3 && !is_told ? LOG_WARNING : LOG_DEBUG, text, "from", "librdkafka", "facility", facility, NULL);
+}
+
+/* The requests by which a connection is set up (kafka.apache.org/protocol, Api Keys): they are answered before it is
+ * known whether the other end is let in. */
+enum { API_SASL_HANDSHAKE = 17, API_API_VERSIONS = 18, API_SASL_AUTHENTICATE = 36 };
+
+static rd_kafka_resp_err_t handle_answered(rd_kafka_t *handle, int socket, const char *broker, int32_t broker_id,
+                                           int16_t api, int16_t version, int32_t correlation, size_t size_bytes,
+                                           int64_t round_trip_us, rd_kafka_resp_err_t code, void *opaque)
+{
+    (void)handle, (void)socket, (void)broker, (void)broker_id, (void)version, (void)correlation, (void)size_bytes;
+    (void)round_trip_us, (void)opaque;
+    bool is_setting_up = api == API_SASL_HANDSHAKE || api == API_API_VERSIONS || api == API_SASL_AUTHENTICATE;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && !is_setting_up) {
+        reach_answered();
+    }
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t handle_watch(rd_kafka_t *handle, const rd_kafka_conf_t *conf, void *opaque, char *text,
+                                        size_t text_size)
+{
+    (void)conf, (void)text, (void)text_size;
+    return rd_kafka_interceptor_add_on_response_received(handle, "reach", handle_answered, opaque);
+}
+
+/* OpenSSL has judged already; this only keeps why. */
+static int handle_verify(rd_kafka_t *handle, const char *broker, int32_t broker_id, int *verdict, int depth,
+                         const char *certificate, size_t size_bytes, char *text, size_t text_size, void *opaque)
+{
+    (void)handle, (void)broker, (void)broker_id, (void)depth, (void)certificate, (void)size_bytes, (void)opaque;
+    if (*verdict == X509_V_OK) {
+        return 1;
+    }
+    const char *reason = X509_verify_cert_error_string(*verdict);
+    reach_verification_failed(reason);
+    (void)snprintf(text, text_size, "%s", reason);
+    return 0;
 }
 
 struct conf_build {
     rd_kafka_conf_t *conf;
-    struct error *err;
-    bool is_valid;
+    struct buffer *mistakes;
+    char mechanism[32];
 };
 
 static void conf_set(const char *name, const char *value, void *context)
 {
     struct conf_build *build = context;
     char text[256];
-    if (build->is_valid && rd_kafka_conf_set(build->conf, name, value, text, sizeof(text)) != RD_KAFKA_CONF_OK) {
-        build->is_valid = error_set(build->err, ERROR_FATAL, "kafka.properties: %s", text);
+    if (rd_kafka_conf_set(build->conf, name, value, text, sizeof(text)) != RD_KAFKA_CONF_OK) {
+        buffer_append_format(build->mistakes, "kafka.properties: %s\n", text);
+    } else if (strcmp(name, "sasl.mechanism") == 0 || strcmp(name, "sasl.mechanisms") == 0) {
+        (void)snprintf(build->mechanism, sizeof(build->mechanism), "%s", value);
     }
+}
+
+static void conf_set_all(const struct options *options, const struct handle_property *properties,
+                         struct conf_build *build)
+{
+    static const struct handle_property common[] = {
+        {"socket.nagle.disable", "true"},    {"socket.keepalive.enable", "true"}, {"reconnect.backoff.ms", "50"},
+        {"reconnect.backoff.max.ms", "500"}, {"log.connection.close", "false"},   {NULL, NULL},
+    };
+    struct error err;
+    conf_set("client.id", client_id, build);
+    for (const struct handle_property *property = common; property->name != NULL; property++) {
+        conf_set(property->name, property->value, build);
+    }
+    for (const struct handle_property *property = properties; property->name != NULL; property++) {
+        conf_set(property->name, property->value, build);
+    }
+    if (security_check(options, build->mistakes) && !security_properties(options, conf_set, build, &err)) {
+        buffer_append_format(build->mistakes, "%s\n", err.text);
+    }
+    options_pairs(options, "kafka.properties", conf_set, build);
+}
+
+/* Takes the configuration. NULL: mistakes has the reason. */
+static rd_kafka_t *handle_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct buffer *mistakes)
+{
+    char text[512];
+    rd_kafka_t *handle = rd_kafka_new(type, conf, text, sizeof(text));
+    if (handle == NULL) {
+        rd_kafka_conf_destroy(conf);
+        bool is_about_key = strstr(text, "ssl.key.location") != NULL;
+        buffer_append_format(mistakes, "kafka: %s%s\n", text,
+                             is_about_key ? "; kafka.key_file must be a key in PEM that belongs to "
+                                            "kafka.certificate_file, its password in kafka.key_password_file"
+                                          : "");
+    }
+    return handle;
+}
+
+bool kafka_check(const struct options *options, struct buffer *mistakes)
+{
+    static const struct handle_property none[] = {{NULL, NULL}};
+    size_t before = mistakes->len;
+    struct conf_build build = {rd_kafka_conf_new(), mistakes, ""};
+    conf_set_all(options, none, &build);
+    if (mistakes->len > before) {
+        rd_kafka_conf_destroy(build.conf);
+        return false;
+    }
+    /* Files are read and keys compared with certificates when a handle is made; without brokers it asks nobody. */
+    rd_kafka_conf_set_log_cb(build.conf, NULL);
+    rd_kafka_t *handle = handle_new(RD_KAFKA_PRODUCER, build.conf, mistakes);
+    handle_close(handle, 2000);
+    return handle != NULL;
+}
+
+/* The mistakes' lines as one. */
+static bool mistakes_fail(struct buffer *mistakes, struct error *err)
+{
+    for (size_t i = 0; i < mistakes->len; i++) {
+        mistakes->ptr[i] = mistakes->ptr[i] != '\n' ? mistakes->ptr[i] : i + 1 < mistakes->len ? ';' : ' ';
+    }
+    AUTO(text) char *text = slice_copy(slice_trim(buffer_slice(mistakes)));
+    return error_set(err, ERROR_FATAL, "%s", text);
 }
 
 bool handle_open(const struct options *options, rd_kafka_type_t type, const struct handle_property *properties,
                  void (*prepare)(rd_kafka_conf_t *conf, void *context), void *context, rd_kafka_t **ret_handle,
                  struct error *err)
 {
-    static const struct handle_property common[] = {
-        {"client.id", "tagfleet"},
-        {"socket.nagle.disable", "true"},
-        {"socket.keepalive.enable", "true"},
-        {"reconnect.backoff.ms", "50"},
-        {"reconnect.backoff.max.ms", "500"},
-        {"log.connection.close", "false"},
-        {NULL, NULL},
-    };
-    struct conf_build build = {rd_kafka_conf_new(), err, true};
+    AUTO(buffer) struct buffer mistakes;
+    buffer_init(&mistakes, 16 * 1024);
+    struct conf_build build = {rd_kafka_conf_new(), &mistakes, ""};
     conf_set("bootstrap.servers", options_text(options, "kafka.brokers"), &build);
-    for (const struct handle_property *property = common; property->name != NULL; property++) {
-        conf_set(property->name, property->value, &build);
-    }
-    for (const struct handle_property *property = properties; property->name != NULL; property++) {
-        conf_set(property->name, property->value, &build);
-    }
-    options_pairs(options, "kafka.properties", conf_set, &build);
-    if (!build.is_valid) {
+    conf_set_all(options, properties, &build);
+    if (mistakes.len > 0) {
         rd_kafka_conf_destroy(build.conf);
-        return false;
+        return mistakes_fail(&mistakes, err);
     }
+    const struct reach_setup setup = {build.mechanism, (uint32_t)rd_kafka_version()};
+    reach_set_up(&setup);
     rd_kafka_conf_set_log_cb(build.conf, handle_log);
+    (void)rd_kafka_conf_set_ssl_cert_verify_cb(build.conf, handle_verify);
+    (void)rd_kafka_conf_interceptor_add_on_new(build.conf, "reach", handle_watch, NULL);
     if (prepare != NULL) {
         prepare(build.conf, context);
     }
-    char text[256];
-    rd_kafka_t *handle = rd_kafka_new(type, build.conf, text, sizeof(text));
-    if (handle == NULL) {
-        rd_kafka_conf_destroy(build.conf);
-        return error_set(err, ERROR_FATAL, "librdkafka: %s", text);
-    }
-    *ret_handle = handle;
-    return true;
+    *ret_handle = handle_new(type, build.conf, &mistakes);
+    return *ret_handle != NULL || mistakes_fail(&mistakes, err);
 }
 
 bool handle_call(void *(*call)(void *context), void *context, int timeout_ms)
@@ -133,26 +264,46 @@ void handle_close(rd_kafka_t *handle, int timeout_ms)
     }
 }
 
+static bool handle_error_unreached(struct error *err, const char *what)
+{
+    AUTO(buffer) struct buffer reason;
+    buffer_init(&reason, sizeof(err->text));
+    return reach_is_well(&reason)
+               ? error_set(err, ERROR_RETRY, "%s: no answer from the brokers; is kafka.brokers right?", what)
+               : error_set(err, ERROR_RETRY, "%s: %s", what, reason.ptr);
+}
+
+bool handle_is_denied(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+}
+
 bool handle_error(struct error *err, rd_kafka_resp_err_t code, const char *what)
 {
+    if (handle_is_denied(code)) {
+        return error_set(err, ERROR_RETRY,
+                         "%s: %s; config/kafka-acls.txt lists what each role and command needs to be allowed", what,
+                         rd_kafka_err2str(code));
+    }
     switch (code) {
     case RD_KAFKA_RESP_ERR__FATAL:
     case RD_KAFKA_RESP_ERR__FENCED:
     case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
-    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
         return error_set(err, ERROR_FATAL, "%s: %s", what, rd_kafka_err2str(code));
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
         return error_set(err, ERROR_RETRY, "%s: the topic does not exist; `tagfleet topics create` makes it", what);
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__SSL:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-        return error_set(err, ERROR_RETRY, "%s: no answer from the brokers; is kafka.brokers right?", what);
+        return handle_error_unreached(err, what);
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
         return error_set(err, ERROR_REJECT, "%s: %s", what, rd_kafka_err2str(code));

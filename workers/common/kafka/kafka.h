@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "workers/common/base/buffer.h"
 #include "workers/common/base/options.h"
 
 #include <stdint.h>
@@ -20,6 +21,14 @@ enum {
     /* Largest message: a deployment of 100,000 accounts fits. */
     KAFKA_MESSAGE_MAXIMUM_BYTES = 8 * 1024 * 1024,
 };
+
+/* Appends a line for every mistake in the options, also what only librdkafka can see, such as a key that does not
+ * belong to its certificate. Asks no broker. */
+bool kafka_check(const struct options *options, struct buffer *mistakes) MUST_CHECK;
+
+/* This process is a role: the brokers know it by that name, and its log tells when they cannot be reached. Before
+ * anything is opened. */
+void kafka_start_role(const char *role);
 
 /* The full name of a topic, group or id: the prefix and the short name. The caller frees it. */
 char *kafka_name(const struct options *options, const char *short_name);

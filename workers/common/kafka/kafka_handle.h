@@ -26,6 +26,9 @@ bool handle_call(void *(*call)(void *context), void *context, int timeout_ms);
 /* Destroys with handle_call. */
 void handle_close(rd_kafka_t *handle, int timeout_ms);
 
+/* The brokers know who this is, and do not allow it. */
+bool handle_is_denied(rd_kafka_resp_err_t code);
+
 /* Sets err from a librdkafka code; false. */
 bool handle_error(struct error *err, rd_kafka_resp_err_t code, const char *what);
 

@@ -91,9 +91,12 @@ static enum transaction_state step_after(struct transaction *transaction, rd_kaf
     }
     if (next != now) {
         pthread_mutex_lock(&transaction->lock);
-        bool is_fenced = rd_kafka_error_code(failure) == RD_KAFKA_RESP_ERR__FENCED;
-        error_set(&transaction->reached_err, is_fenced ? ERROR_FATAL : ERROR_RETRY, "%s",
+        rd_kafka_resp_err_t code = rd_kafka_error_code(failure);
+        error_set(&transaction->reached_err, code == RD_KAFKA_RESP_ERR__FENCED ? ERROR_FATAL : ERROR_RETRY, "%s",
                   rd_kafka_error_string(failure));
+        if (handle_is_denied(code)) {
+            handle_error(&transaction->reached_err, code, "transactions");
+        }
         pthread_mutex_unlock(&transaction->lock);
     }
     rd_kafka_error_destroy(failure);
