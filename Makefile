@@ -125,6 +125,25 @@ check: unit replay                      ## unit tests and fuzz corpora; MODE=asa
 integration: all $(BUILD)/bin/codec_check $(BUILD)/bin/trial ## the tests with real brokers and stores; ARGS=... goes to pytest
 	@$(PYTEST) -c tests/integration/pytest.ini $(or $(FILES),tests/integration) $(ARGS)
 
+# BASE: debian:bookworm-slim or debian:trixie-slim. The compose of this machine, whichever it has.
+DOCKER  ?= docker
+IMAGE   ?= tagfleet:latest
+BASE    ?= debian:bookworm-slim
+COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
+image:                                  ## the image of all roles; IMAGE=name:tag BASE=debian:trixie-slim
+	@$(DOCKER) build $(if $(V),,-q) -t $(IMAGE) --build-arg BASE=$(BASE) --build-arg CI=$(CI) \
+	  --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) \
+	  -f docker/Dockerfile .
+
+up: image                               ## the whole fleet on this machine, in containers; ARGS="--scale copier=4"
+	@TAGFLEET_IMAGE=$(IMAGE) $(COMPOSE) -f docker/compose.yaml up -d --no-build $(ARGS)
+
+down:                                   ## ends it and forgets everything
+	@TAGFLEET_IMAGE=$(IMAGE) $(COMPOSE) -f docker/compose.yaml --profile commands --profile monitoring down -v
+
+stack-test: all                         ## the image and the stack, from outside, while containers are killed and scaled
+	@$(PYTEST) -c tests/integration/pytest.ini tests/integration/stack_test.py $(ARGS)
+
 faults: all $(BUILD)/bin/trial            ## the engine while everything around it breaks; ARGS=... goes to pytest
 	@$(PYTEST) -c tests/faults/pytest.ini tests/faults $(ARGS)
 
@@ -191,7 +210,7 @@ distclean:                              ## remove the build folder with the inst
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-.PHONY: all deps test-deps demo test tests-built unit replay check integration faults soak soak-fleet bench bench-copier bench-producer bench-check memcheck fuzz lint format clean distclean help
+.PHONY: all deps test-deps demo image up down stack-test test tests-built unit replay check integration faults soak soak-fleet bench bench-copier bench-producer bench-check memcheck fuzz lint format clean distclean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

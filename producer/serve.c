@@ -4,10 +4,12 @@
 #include "producer/hook.h"
 #include "producer/poll/poll.h"
 #include "producer/store.h"
+#include "schemas/trace.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/command.h"
 #include "workers/common/base/log.h"
+#include "workers/common/base/metric.h"
 #include "workers/common/http/admin.h"
 #include "workers/common/http/signals.h"
 #include "workers/common/kafka/reach.h"
@@ -83,8 +85,11 @@ struct server {
     struct hooks hooks;
     struct networks proxies;
     uint64_t refused[REFUSED_STATUS_COUNT];
+    struct histogram stored;
     int wake_fd;
     bool is_draining;
+    bool is_quiet; /* not ready, so that proxies send elsewhere; what comes all the same is taken */
+    bool must_end_now;
     bool is_broken; /* nothing will ever be stored again: a new process may */
 };
 
@@ -93,6 +98,7 @@ struct delivery {
     struct server *server;
     struct hook *hook;
     struct listener_request *request;
+    int64_t began_ms;
     struct buffer answer;
 };
 
@@ -158,6 +164,7 @@ static void delivery_stored(void *context, enum store_place place, const struct 
             .content_type = "application/x-ndjson",
             .body = buffer_slice(&delivery->answer),
         };
+        histogram_add(&delivery->server->stored, clock_monotonic_ms() - delivery->began_ms);
         delivery->hook->counts[place == STORE_DISK ? HOOK_SPOOLED : HOOK_STORED]++;
         listener_answer(delivery->request, &answer);
     }
@@ -197,11 +204,13 @@ static const struct event *first_event(const struct changes *changes)
 static void delivery_begin(struct server *server, struct hook *hook, struct listener_request *request,
                            const struct changes *changes, const struct event *first)
 {
+    char trace[TRACE_ID_SIZE];
     struct delivery *delivery = memory_zeroed(1, sizeof(*delivery));
-    *delivery = (struct delivery){.server = server, .hook = hook, .request = request};
+    *delivery = (struct delivery){.server = server, .hook = hook, .request = request, .began_ms = clock_monotonic_ms()};
     buffer_init(&delivery->answer, ANSWER_MAXIMUM);
     log_event(LOG_INFO, "delivery taken", "hook", hook->name, "delivery", first->delivery, "repository",
-              first->repository, "changes", log_number((long long)changes->items.count), NULL);
+              first->repository, "changes", log_number((long long)changes->items.count), "trace",
+              trace_id(first->envelope.traceparent, trace), NULL);
     store_put(server->store, delivery_outputs(delivery, changes), hook->may_spool, delivery_stored, delivery);
 }
 
@@ -237,6 +246,17 @@ static bool is_allowed(const struct server *server, const struct hook *hook, con
            networks_contain(&hook->allowed, &client);
 }
 
+/* Whoever calls may have begun a trace, such as a proxy. */
+static void changes_trace(struct changes *changes, const char *traceparent)
+{
+    for (size_t i = 0; i < changes->items.count; i++) {
+        struct change *change = (struct change *)changes->items.items + i;
+        if (change->event != NULL) {
+            envelope_trace(&change->event->envelope, traceparent);
+        }
+    }
+}
+
 static void take_payload(struct server *server, struct hook *hook, struct listener_request *request,
                          const struct host_headers *headers)
 {
@@ -247,6 +267,7 @@ static void take_payload(struct server *server, struct hook *hook, struct listen
         changes_clear(&changes);
         return;
     }
+    changes_trace(&changes, listener_header(request, "traceparent"));
     if (changes.moved_unnamed != NULL) {
         poll_now(server->poll, changes.moved_unnamed);
     }
@@ -328,7 +349,8 @@ static bool server_is_ready(const void *subject)
     const struct server *server = subject;
     struct store_state state;
     store_look(server->store, &state);
-    return !server->is_draining && ((state.away_since_ms == 0 && reach_has_answers()) || state.has_spool);
+    return !server->is_draining && !server->is_quiet &&
+           ((state.away_since_ms == 0 && reach_has_answers()) || state.has_spool);
 }
 
 static void server_write_metrics(const void *subject, struct buffer *text)
@@ -336,31 +358,32 @@ static void server_write_metrics(const void *subject, struct buffer *text)
     const struct server *server = subject;
     struct store_state state;
     store_look(server->store, &state);
-    buffer_append_text(text, "# HELP tagfleet_deliveries_total Webhooks by what became of them.\n"
-                             "# TYPE tagfleet_deliveries_total counter\n");
+    metric_begin(text, "deliveries_total", METRIC_COUNTER, "Webhooks by what became of them.");
     for (size_t i = 0; i < server->hooks.count; i++) {
         for (int outcome = 0; outcome < HOOK_OUTCOME_COUNT; outcome++) {
-            buffer_append_format(text, "tagfleet_deliveries_total{hook=\"%s\",outcome=\"%s\"} %" PRIu64 "\n",
-                                 server->hooks.items[i].name, hook_outcome_names[outcome],
-                                 server->hooks.items[i].counts[outcome]);
+            metric_sample(text, "deliveries_total", (double)server->hooks.items[i].counts[outcome], "hook",
+                          server->hooks.items[i].name, "outcome", hook_outcome_names[outcome], NULL);
         }
     }
-    buffer_append_text(text,
-                       "# HELP tagfleet_requests_refused_total Requests that reached no hook, by status; 0: cut off.\n"
-                       "# TYPE tagfleet_requests_refused_total counter\n");
+    metric_begin(text, "delivery_seconds", METRIC_HISTOGRAM, "From when a webhook was read until it was stored.");
+    histogram_write(text, "delivery_seconds", &server->stored, NULL, NULL);
+    metric_begin(text, "requests_refused_total", METRIC_COUNTER,
+                 "Requests that reached no hook, by status; 0: cut off.");
     for (size_t i = 0; i < REFUSED_STATUS_COUNT; i++) {
-        buffer_append_format(text, "tagfleet_requests_refused_total{status=\"%s\"} %" PRIu64 "\n", refused_statuses[i],
-                             server->refused[i]);
+        metric_sample(text, "requests_refused_total", (double)server->refused[i], "status", refused_statuses[i], NULL);
     }
-    buffer_append_format(text,
-                         "# TYPE tagfleet_spool_bytes gauge\ntagfleet_spool_bytes %" PRId64 "\n"
-                         "# TYPE tagfleet_spooled_events_total counter\ntagfleet_spooled_events_total %" PRIu64 "\n"
-                         "# TYPE tagfleet_replayed_events_total counter\ntagfleet_replayed_events_total %" PRIu64 "\n"
-                         "# TYPE tagfleet_brokers_away_seconds gauge\ntagfleet_brokers_away_seconds %" PRId64 "\n"
-                         "# TYPE tagfleet_deliveries_waiting gauge\ntagfleet_deliveries_waiting %zu\n",
-                         state.spool_bytes, state.spooled, state.replayed,
-                         state.away_since_ms > 0 ? (clock_monotonic_ms() - state.away_since_ms) / 1000 : 0,
-                         state.waiting);
+    metric_write(text, "spool_bytes", METRIC_GAUGE, "Deliveries on the disk.", (double)state.spool_bytes, NULL);
+    metric_write(text, "spooled_events_total", METRIC_COUNTER, "Events that went onto the disk.", (double)state.spooled,
+                 NULL);
+    metric_write(text, "replayed_events_total", METRIC_COUNTER, "Events that came from the disk to the brokers.",
+                 (double)state.replayed, NULL);
+    metric_write(text, "brokers_away_seconds", METRIC_GAUGE, "For how long the brokers have not stored.",
+                 state.away_since_ms > 0 ? (double)(clock_monotonic_ms() - state.away_since_ms) / 1000 : 0, NULL);
+    metric_write(text, "deliveries_waiting", METRIC_GAUGE, "Webhooks that wait for their answer.",
+                 (double)state.waiting, NULL);
+    metric_write(text, "ready", METRIC_GAUGE, "1 when it takes deliveries.", server_is_ready(server), "role",
+                 "producer", NULL);
+    poll_write_metrics(server->poll, text);
 }
 
 /* --- configuration --- */
@@ -447,12 +470,38 @@ static void server_reload(struct server *server)
     }
 }
 
+static void server_log_in_flight(const struct server *server)
+{
+    struct store_state state;
+    store_look(server->store, &state);
+    log_event(LOG_INFO, "in flight, all told", "deliveries", log_number((long long)state.waiting), "spool_bytes",
+              log_number(state.spool_bytes), "ready", server_is_ready(server) ? "yes" : "no", NULL);
+}
+
+static void server_set_quiet(struct server *server, bool is_quiet)
+{
+    if (is_quiet != server->is_quiet) {
+        log_event(LOG_INFO, is_quiet ? "quiet: not ready until SIGCONT" : "no longer quiet", NULL);
+    }
+    server->is_quiet = is_quiet;
+}
+
 static void server_signalled(void *context, int signal)
 {
     struct server *server = context;
-    if (signal == SIGHUP) {
+    switch (signal) {
+    case SIGHUP:
         server_reload(server);
-    } else {
+        break;
+    case SIGTSTP:
+    case SIGCONT:
+        server_set_quiet(server, signal == SIGTSTP);
+        break;
+    case SIGUSR1:
+        server_log_in_flight(server);
+        break;
+    default:
+        server->must_end_now = server->is_draining;
         server->is_draining = true;
     }
 }
@@ -492,7 +541,7 @@ static void server_loop(struct server *server)
     struct store_state state;
     int64_t deadline_ms = INT64_MAX;
     store_look(server->store, &state);
-    while (!server->is_draining || (state.waiting > 0 && clock_monotonic_ms() < deadline_ms)) {
+    while (!server->is_draining || (state.waiting > 0 && !server->must_end_now && clock_monotonic_ms() < deadline_ms)) {
         loop_turn(server->loop, state.waiting > 0 ? 50 : 1000);
         store_turn(server->store);
         store_look(server->store, &state);
@@ -520,9 +569,10 @@ static int server_serve(struct server *server, const struct options *options)
 
 int serve_run(const struct options *options)
 {
+    static const int wanted_signals[] = {SIGHUP, SIGTSTP, SIGCONT, SIGUSR1, 0};
     struct server server = {.loop = loop_new(NULL), .wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     const struct admin_view view = {server_is_healthy, server_is_ready, server_write_metrics, &server};
-    struct signals *signals = signals_watch(server.loop, SIGHUP, server_signalled, &server);
+    struct signals *signals = signals_watch(server.loop, wanted_signals, server_signalled, &server);
     struct error err = {0};
     int exit_code = EXIT_OK;
     loop_watch(server.loop, server.wake_fd, server_woken, &server);

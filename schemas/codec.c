@@ -91,6 +91,7 @@ void message_free(const struct codec *codec, void *message)
     free(envelope->id);
     free(envelope->source);
     free(envelope->subject);
+    free(envelope->traceparent);
     free(message);
 }
 
@@ -236,6 +237,7 @@ static const struct field envelope_fields[] = {
     {"source", FIELD_TEXT, REQUIRED, offsetof(struct envelope, source), check_not_empty, NULL, NULL, 0},
     {"subject", FIELD_TEXT, OPTIONAL, offsetof(struct envelope, subject), check_not_empty, NULL, NULL, 0},
     {"time", FIELD_TIME, REQUIRED, offsetof(struct envelope, time_ms), NULL, NULL, NULL, 0},
+    {"traceparent", FIELD_TEXT, OPTIONAL, offsetof(struct envelope, traceparent), check_not_empty, NULL, NULL, 0},
     {0},
 };
 
@@ -483,9 +485,11 @@ void envelope_fill(struct envelope *envelope, const char *id, const char *source
     free(envelope->id);
     free(envelope->source);
     free(envelope->subject);
+    free(envelope->traceparent);
     envelope->id = text_copy(id);
     envelope->source = text_copy(source);
     envelope->subject = subject != NULL ? text_copy(subject) : NULL;
+    envelope->traceparent = NULL;
     envelope->time_ms = clock_wall_ms();
 }
 
@@ -508,5 +512,6 @@ struct output *message_output(const struct codec *codec, const void *message, co
     output_add_header(output, "ce_type", codec->type);
     output_add_header(output, "ce_subject", envelope->subject);
     output_add_header(output, "ce_time", time);
+    output_add_header(output, "traceparent", envelope->traceparent);
     return output;
 }

@@ -22,8 +22,9 @@ enum { MESSAGE_MAXIMUM_BYTES = 8 * 1024 * 1024 };
 /* The context attributes of a CloudEvent. The type belongs to the codec. */
 struct envelope {
     char *id;
-    char *source;  /* a URI reference: which part of the fleet wrote it */
-    char *subject; /* optional */
+    char *source;      /* a URI reference: which part of the fleet wrote it */
+    char *subject;     /* optional */
+    char *traceparent; /* optional: trace.h */
     int64_t time_ms;
 };
 

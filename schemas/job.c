@@ -82,6 +82,7 @@ static const struct field job_fields[] = {
     MEMBER_GROUPS(job, cache_control, OPTIONAL, cache_control_fields, job_cache_control),
     MEMBER_INTEGER(job, attempt, REQUIRED),
     MEMBER_TIME(job, accepted, REQUIRED),
+    MEMBER_TIME(job, requested, OPTIONAL),
     MEMBER_GROUPS(job, copies, REQUIRED, copy_fields, job_copy),
     {0},
 };

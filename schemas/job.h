@@ -64,6 +64,7 @@ struct job {
     struct groups cache_control; /* of struct job_cache_control */
     int64_t attempt;             /* counts from 1; a `retry` makes a new attempt */
     int64_t accepted_ms;
+    int64_t requested_ms; /* when the producer received the event; 0: not known */
     struct groups copies; /* of struct job_copy */
 };
 

@@ -1,5 +1,7 @@
 #include "schemas/result.h"
 
+#include "schemas/trace.h"
+
 const char *const result_outcome_names[] = {"succeeded", "unchanged", "failed", "superseded",
                                             "timed_out", "skipped",   NULL};
 const char *const result_check_names[] = {"answer", "size", "etag", "checksum", NULL};
@@ -71,6 +73,7 @@ struct result *result_of_job(const struct job *job, const char *source, enum res
 {
     struct result *result = memory_zeroed(1, sizeof(*result));
     envelope_fill(&result->envelope, job->envelope.id, source, job->account);
+    envelope_trace(&result->envelope, job->envelope.traceparent);
     result->deployment = text_copy(job->deployment);
     result->account = text_copy(job->account);
     result->repository = text_copy(job->repository);

@@ -2,6 +2,7 @@
 
 #include "producer/emit.h"
 #include "schemas/deployment.h"
+#include "schemas/trace.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/file.h"
@@ -22,6 +23,13 @@ enum {
 static void decision_auto(struct decision *decision)
 {
     decision_clear(decision);
+}
+
+/* A CI system may have begun a trace, which it hands on in the environment. */
+static struct output *event_output(struct event *event)
+{
+    envelope_trace(&event->envelope, getenv("TRACEPARENT"));
+    return message_output(&event_codec, event, "events", event->repository);
 }
 
 /* --- one event --- */
@@ -74,7 +82,7 @@ static int emit_wait(const struct command_line *line, const struct event *event,
     return wait_for_end(line, &request);
 }
 
-static int emit_one(const struct command_line *line, const struct event *event, int64_t wait_ms)
+static int emit_one(const struct command_line *line, struct event *event, int64_t wait_ms)
 {
     struct error err;
     struct publisher_place place;
@@ -84,7 +92,7 @@ static int emit_one(const struct command_line *line, const struct event *event, 
     if (!publisher_open(line->options, -1, STORE_TIMEOUT_MS, &publisher, &err)) {
         return command_fail(line, &err);
     }
-    AUTO(output) struct output *output = message_output(&event_codec, event, "events", event->repository);
+    AUTO(output) struct output *output = event_output(event);
     bool is_stored = publisher_send_wait(publisher, output, &place, &err);
     publisher_close(publisher);
     if (!is_stored) {
@@ -153,7 +161,7 @@ static bool batch_send(struct publisher *publisher, struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         AUTO(output)
-        struct output *output = message_output(&event_codec, batch->events[i], "events", batch->events[i]->repository);
+        struct output *output = event_output(batch->events[i]);
         struct error err;
         /* ERROR_RETRY: the local queue is full; what is in it is stored or given up within its time-out. */
         while (!publisher_send(publisher, output, batch_stored, batch, &err)) {

@@ -105,7 +105,7 @@ static int local_run(const struct command_line *line)
     struct error err;
     struct fleet fleet = {0};
     struct loop *loop = loop_new(NULL);
-    struct signals *signals = signals_watch(loop, 0, fleet_signalled, &fleet);
+    struct signals *signals = signals_watch(loop, (const int[]){0}, fleet_signalled, &fleet);
     struct embedded_broker *broker = NULL;
     int exit_code = EXIT_OK;
     if (embedded_broker_open(line->options, &broker, &err)) {

@@ -9,6 +9,7 @@
 #include "workers/common/aws/settings.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/log.h"
+#include "workers/common/http/health_command.h"
 #include "workers/common/kafka/kafka.h"
 #include "workers/common/kafka/topics_command.h"
 #include "workers/copier/copier.h"
@@ -140,6 +141,7 @@ int main(int argc, char **argv)
         copier,
         notifier,
         local_command,
+        health_command,
         topics_create_command,
         topics_check_command,
         emit_command,

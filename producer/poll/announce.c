@@ -1,6 +1,7 @@
 #include "producer/poll/announce.h"
 
 #include "schemas/identity.h"
+#include "schemas/trace.h"
 
 struct event *announce_event(const char *repository, const char *provider, const struct compare_change *change)
 {
@@ -19,5 +20,6 @@ struct event *announce_event(const char *repository, const char *provider, const
     char id[EVENT_ID_SIZE];
     identity_event(event, id);
     envelope_fill(&event->envelope, id, "tagfleet/poll", event->ref);
+    envelope_trace(&event->envelope, NULL);
     return event;
 }

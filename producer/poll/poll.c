@@ -6,6 +6,7 @@
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
+#include "workers/common/base/metric.h"
 
 #include <stdlib.h>
 
@@ -31,6 +32,10 @@ struct polled {
     bool is_failed; /* something of this poll was not stored */
     bool is_wanted; /* poll_now was called meanwhile */
     unsigned failures;
+    uint64_t succeeded_count;
+    uint64_t failed_count;
+    uint64_t found_count;    /* changes that no webhook had told */
+    int64_t succeeded_at_ms; /* or begun, before the first time */
 };
 
 /* One change on its way to the brokers. */
@@ -80,6 +85,7 @@ static void poll_fail(struct polled *polled, const struct error *err, int64_t ag
 {
     compare_clear(&polled->found);
     polled->is_confirming = false;
+    polled->failed_count++;
     int64_t delay_ms = with_jitter(failure_delay_ms(polled));
     if (again_ms > 0) {
         /* The host has said when; a little later, and not all at once. */
@@ -97,6 +103,8 @@ static void poll_succeed(struct polled *polled)
     compare_clear(&polled->found);
     polled->is_confirming = false;
     polled->failures = 0;
+    polled->succeeded_count++;
+    polled->succeeded_at_ms = clock_monotonic_ms();
     for (size_t i = 0; i < polled->settings.branch_count + polled->settings.tag_count; i++) {
         polled->is_seen[i] = true;
     }
@@ -130,6 +138,7 @@ static void change_stored(void *context, const struct error *err)
     struct polled *polled = telling->polled;
     if (err == NULL) {
         told_add(&polled->told, &telling->change);
+        polled->found_count += telling->change.is_baseline ? 0 : 1;
     } else {
         polled->is_failed = true;
         polled->poll->is_broken = polled->poll->is_broken || err->action == ERROR_FATAL;
@@ -310,6 +319,7 @@ static void poll_begin(struct polled *polled)
     int64_t half_ms = polled->settings.poll_ms / 2;
     int64_t latest_ms = half_ms < FIRST_DELAY_MAXIMUM_MS ? half_ms : FIRST_DELAY_MAXIMUM_MS;
     polled->tools.snapshot = polled->poll->snapshot;
+    polled->succeeded_at_ms = clock_monotonic_ms();
     poll_after(polled, backoff_ms(0, latest_ms, latest_ms));
 }
 
@@ -354,6 +364,29 @@ void poll_close(struct poll *poll)
     free((void *)poll->apis);
     free(poll->repositories);
     free(poll);
+}
+
+void poll_write_metrics(const struct poll *poll, struct buffer *text)
+{
+    size_t count = poll != NULL ? poll->count : 0;
+    metric_begin(text, "polls_total", METRIC_COUNTER, "Polls of repositories by how they ended.");
+    for (size_t i = 0; i < count; i++) {
+        const struct polled *polled = &poll->repositories[i];
+        const char *name = polled->settings.name;
+        metric_sample(text, "polls_total", (double)polled->succeeded_count, "repository", name, "result", "ok", NULL);
+        metric_sample(text, "polls_total", (double)polled->failed_count, "repository", name, "result", "failed", NULL);
+    }
+    metric_begin(text, "poll_found_total", METRIC_COUNTER, "Changes that no webhook had told.");
+    for (size_t i = 0; i < count; i++) {
+        metric_sample(text, "poll_found_total", (double)poll->repositories[i].found_count, "repository",
+                      poll->repositories[i].settings.name, NULL);
+    }
+    metric_begin(text, "poll_age_seconds", METRIC_GAUGE, "Time since a repository was last polled to the end.");
+    for (size_t i = 0; i < count; i++) {
+        metric_sample(text, "poll_age_seconds",
+                      (double)(clock_monotonic_ms() - poll->repositories[i].succeeded_at_ms) / 1000, "repository",
+                      poll->repositories[i].settings.name, NULL);
+    }
 }
 
 bool poll_is_broken(const struct poll *poll)

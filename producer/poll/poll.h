@@ -25,5 +25,8 @@ void poll_close(struct poll *poll); /* NULL is fine */
  * repository without a poll is ignored. */
 void poll_now(struct poll *poll, const char *repository);
 
+/* How the polls went, by repository. poll may be NULL. */
+void poll_write_metrics(const struct poll *poll, struct buffer *text);
+
 /* The publisher will never store anything again: a new process may. */
 bool poll_is_broken(const struct poll *poll);

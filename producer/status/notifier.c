@@ -253,6 +253,12 @@ static void notifier_quarantine(void *state, struct task *task, const char *reas
     task_emit(task, unreadable_letter("notifier", task_topic(task), task_record(task), reason));
 }
 
+static void notifier_write_metrics(const void *state, struct buffer *text)
+{
+    const struct notifier *notifier = state;
+    teller_write_metrics(&notifier->teller, text);
+}
+
 const struct worker notifier_worker = {
     .name = "notifier",
     .input = "results",
@@ -262,6 +268,7 @@ const struct worker notifier_worker = {
     .cancel = notifier_cancel,
     .explain = notifier_explain,
     .quarantine = notifier_quarantine,
+    .write_metrics = notifier_write_metrics,
     .assigned = notifier_assigned,
     .revoked = notifier_revoked,
     .stop = notifier_stop,

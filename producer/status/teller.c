@@ -4,6 +4,7 @@
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
+#include "workers/common/base/metric.h"
 
 #include <stdlib.h>
 
@@ -102,6 +103,7 @@ static bool work_wait(struct work *work, int64_t delay_ms)
 
 static void work_give_up(struct work *work, const struct post *post)
 {
+    work->teller->counts[TELLER_GIVEN_UP]++;
     log_post(LOG_WARNING, "status given up: the host was tried for notifier.retry_for", work, post, post->text);
     notice_advance(work->notice, false);
 }
@@ -110,6 +112,7 @@ static void work_go(struct work *work);
 
 static void work_later(struct work *work, const struct post *post, const struct api_answer *answer)
 {
+    work->teller->counts[TELLER_PUT_OFF]++;
     if (work->failures == 0) {
         log_post(LOG_WARNING, "the host takes no status for now", work, post, answer->err.text);
     }
@@ -143,6 +146,7 @@ static void work_answered(void *context, const struct api_answer *answer)
     } else {
         work_complain(work, post, answer->err.text);
     }
+    work->teller->counts[is_posted ? TELLER_POSTED : TELLER_REFUSED]++;
     notice_advance(work->notice, is_posted);
     work_go(work);
 }
@@ -200,6 +204,15 @@ static void work_go(struct work *work)
 void teller_clear(struct teller *teller)
 {
     index_clear(&teller->complaints, NULL);
+}
+
+void teller_write_metrics(const struct teller *teller, struct buffer *text)
+{
+    static const char *const names[TELLER_END_COUNT] = {"posted", "put_off", "refused", "given_up"};
+    metric_begin(text, "statuses_total", METRIC_COUNTER, "Commit statuses by what the host made of them.");
+    for (int end = 0; end < TELLER_END_COUNT; end++) {
+        metric_sample(text, "statuses_total", (double)teller->counts[end], "result", names[end], NULL);
+    }
 }
 
 void teller_take(struct teller *teller, struct task *task, struct notice *notice, const struct channel *channel)

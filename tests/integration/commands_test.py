@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from tests.support.fleet import BINARY, wait_for
-from tests.support.kafka import ROOT
+from tests.support.kafka import ROOT, free_ports
 
 COMMIT = "5f2c1e0a9d3b4c6e8f7a1b2c3d4e5f60718293a4"
 BY_COMMIT = ('resolver: { copies = ( { source = "{commit}/app.zip"; bucket = "b-{account}"; key = "app.zip"; trigger = true; } ); };')
@@ -238,3 +238,35 @@ def test_a_role_with_a_property_that_librdkafka_does_not_know_ends_for_good_and_
     fleet = make_fleet(broker)
     done = fleet.run("resolver", "--set", "kafka.properties=no_such_property=1", timeout=30)
     assert done.returncode == 100 and "no_such_property" in done.stderr, done.stderr
+
+
+# --- health ---
+
+def test_health_asks_the_role_that_runs_here(fleet):
+    address = {"TAGFLEET_COPIER_ADMIN": f"127.0.0.1:{free_ports(1)[0]}"}
+
+    def health(*flags):
+        return fleet.run("health", "copier", *flags, env=address)
+
+    nobody = health()
+    assert nobody.returncode == 1 and "no answer from http://127.0.0.1:" in nobody.stderr
+    copier = fleet.start("copier", env=address)
+    assert (health().returncode, health().stdout) == (0, "ok\n")
+    assert (health("--ready").returncode, health("--ready").stdout) == (0, "ready\n")
+    copier.pause()
+    assert health().returncode == 1
+
+
+def test_a_role_without_a_broker_is_not_ready(fleet):
+    alone = {"TAGFLEET_COPIER_ADMIN": f"127.0.0.1:{free_ports(1)[0]}", "TAGFLEET_KAFKA_BROKERS": f"127.0.0.1:{free_ports(1)[0]}"}
+    fleet.start("copier", env=alone, wait_ready=False)
+    not_ready = wait_for(lambda: (lambda done: done.stdout and done)(fleet.run("health", "copier", "--ready", env=alone)), 10, "an answer")
+    assert (not_ready.returncode, not_ready.stdout) == (1, "not ready\n")
+
+
+def test_health_says_which_option_gives_a_role_an_address():
+    for address in ("127.0.0.1:0", ""):
+        refused = offline("health", "resolver", "--set", f"resolver.admin={address}")
+        assert refused.returncode == 100 and "resolver.admin: " in refused.stderr
+    unknown = offline("health", "broker")
+    assert unknown.returncode == 2 and "producer, resolver, copier, notifier" in unknown.stderr

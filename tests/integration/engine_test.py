@@ -62,7 +62,7 @@ def test_workers_that_end_in_order_leave_no_suspicion(make_trial):
     trial.order([("slow", "9000 0 1 done slow")] + [(f"k{number}", f"5 0 1 done t{number}") for number in range(20)])
     for _ in range(3):
         worker = trial.start("trial.drain=100ms")
-        wait_for(lambda: trial.metric(worker, "running") == 1, 30, "the slow task's start")
+        wait_for(lambda: trial.metric(worker, "slots", state="used") == 1, 30, "the slow task's start")
         assert worker.stop() == 0
         assert "unfinished work is given back" in worker.log()
     worker = trial.start()
@@ -91,7 +91,7 @@ def test_a_worker_that_would_put_everything_aside_stops_and_says_so(make_trial):
 
 def test_a_stuck_task_holds_up_its_partition_only_at_the_bound_and_is_named_in_log_metric_and_health(make_trial):
     trial = make_trial(partitions=2)
-    trial.order([("before", "0 0 1 done before"), ("stuck", "12000 0 1 done stuck")], partition=0)
+    trial.order([("before", "0 0 1 done before"), ("stuck", "20000 0 1 done stuck")], partition=0)
     trial.order([(f"k{number}", f"0 0 1 done p0-{number}") for number in range(120)], partition=0)
     trial.order([(f"k{number}", f"0 0 1 done p1-{number}") for number in range(120)], partition=1)
     worker = trial.start("trial.max_ahead=50")
@@ -99,9 +99,11 @@ def test_a_stuck_task_holds_up_its_partition_only_at_the_bound_and_is_named_in_l
     status, text = trial.ask(worker, "/healthz")
     assert status == 503 and "partition 0 is held up" in text and "offset 1" in text and 'key "stuck"' in text and "runs" in text
     assert trial.metric(worker, "partition_held_up", partition="0") == 1
-    assert trial.metric(worker, "partition_held_up", partition="1") == 0
-    assert trial.metric(worker, "partition_oldest_offset", partition="0") == 1
+    assert trial.metric(worker, "partition_watermark", partition="0") == 1
     wait_for(lambda: len(trial.outputs()) == 1 + 49 + 120, 30, "all that may be done meanwhile")
+    # While its tasks are being committed, the other partition may be at the bound, too, for a moment.
+    wait_for(lambda: trial.metric(worker, "partition_held_up", partition="1") == 0, 10, "the other partition")
+    assert trial.metric(worker, "partition_held_up", partition="0") == 1
     trial.wait_done()
     wait_for(lambda: trial.ask(worker, "/healthz")[0] == 200, 10, "good health")
     outputs = trial.outputs()
@@ -121,7 +123,7 @@ def test_one_key_with_100000_waiting_tasks_does_not_slow_the_others(make_trial):
     wait_for(lambda: len(others()) == 2000, 90, "all tasks of other keys")
     hogs = len(trial.outputs()) - 2000
     assert hogs < 20000, f"{hogs} tasks of the long queue were done before those of other keys"
-    assert trial.metric(worker, "held") > 80000
+    assert trial.metric(worker, "inflight") > 80000
     worker.kill()
 
 
@@ -145,7 +147,7 @@ def test_with_a_full_map_the_oldest_task_holds_up_its_partition_and_a_restart_do
     wait_for(lambda: trial.metric(worker, "partition_held_up") == 1, 30, "the full map")
     wait_for(lambda: "the map of finished work is full" in worker.log(), 30, "the log line")
     assert "the map of finished work is full" in trial.ask(worker, "/healthz")[1]
-    assert 3000 < trial.metric(worker, "partition_map_bytes") <= 4096
+    assert 3000 < trial.metric(worker, "offset_map_bytes") <= 4096
     assert 500 < len(trial.outputs()) < 1500
     worker.kill()
     # Ending in order is no death either, although what has no room in the map is given back.
@@ -153,7 +155,7 @@ def test_with_a_full_map_the_oldest_task_holds_up_its_partition_and_a_restart_do
     wait_for(lambda: trial.metric(in_order, "partition_held_up") == 1, 40, "the full map again")
     assert in_order.stop() == 0
     last = trial.start()
-    wait_for(lambda: trial.metric(last, "tasks_total", event="known") > 0, 40, "the map to be read")
+    wait_for(lambda: trial.metric(last, "jobs_known_total") > 0, 40, "the map to be read")
     assert "vanished" in in_order.log() and "vanished" not in last.log()
     all_are_done_once(trial)
 
@@ -188,7 +190,7 @@ def test_a_living_process_that_drops_everything_is_no_death(make_trial):
     stall = trial.directory / "stall"
     worker = trial.start(f"trial.stall={stall}", "trial.stall_for=9s")
     trial.order([("slow", "2000 0 1 done before"), ("slow", "5000 0 1 done slow")])
-    wait_for(lambda: trial.metric(worker, "running") == 1, 30, "the start")
+    wait_for(lambda: trial.metric(worker, "slots", state="used") == 1, 30, "the start")
     stall.touch()
     trial.order([("k", "0 0 1 done other")])
     trial.wait_done()

@@ -1,5 +1,6 @@
 """The demo's stand-in for AWS: moto with one main account and four tenants.
    serve FOLDER   runs it; FOLDER/environment is for the shell
+   prepare        makes the accounts' buckets in one that runs
    build ID       uploads a sample build      show   lists the tenants' buckets"""
 import os
 import signal
@@ -21,6 +22,17 @@ def client(account, service="s3", url=None):
                              aws_secret_access_key=got["SecretAccessKey"], aws_session_token=got["SessionToken"])
 
 
+def prepare(url=None):
+    """May be done again: buckets that are there stay as they are."""
+    client(MAIN, url=url)[1].create_bucket(Bucket=SOURCE)
+    for tenant in TENANTS:
+        _, s3 = client(tenant, url=url)
+        for bucket in (f"frontend-{tenant}", f"source-artifact-{tenant}"):
+            if bucket != "source-artifact-555555555555":
+                s3.create_bucket(Bucket=bucket)
+                s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
 def serve(folder):
     from moto.server import ThreadedMotoServer
     folder = Path(folder)
@@ -28,14 +40,8 @@ def serve(folder):
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     url = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
-    main, s3 = client(MAIN, url=url)
-    s3.create_bucket(Bucket=SOURCE)
-    for tenant in TENANTS:
-        _, s3 = client(tenant, url=url)
-        for bucket in (f"frontend-{tenant}", f"source-artifact-{tenant}"):
-            if bucket != "source-artifact-555555555555":
-                s3.create_bucket(Bucket=bucket)
-                s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    prepare(url)
+    main, _ = client(MAIN, url=url)
     (folder / "environment").write_text(
         f"export AWS_ENDPOINT_URL_S3={url} AWS_ENDPOINT_URL_STS={url} AWS_ACCESS_KEY_ID={main['AccessKeyId']} "
         f"AWS_SECRET_ACCESS_KEY={main['SecretAccessKey']} AWS_SESSION_TOKEN={main['SessionToken']}\n")
@@ -74,4 +80,4 @@ def show():
 
 
 if __name__ == "__main__":
-    {"serve": serve, "build": build, "show": show}[sys.argv[1]](*sys.argv[2:])
+    {"serve": serve, "prepare": prepare, "build": build, "show": show}[sys.argv[1]](*sys.argv[2:])

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what building, the demo and the tests need; what is there already is left alone.
 #   build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | python | all
+#   docker: an engine for the tests of image and stack, where none answers
 #   peers: for `make bench-copier` alone, a light object store and other clients; what cannot be installed is said
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,6 +15,7 @@ build_packages=(build-essential pkg-config librdkafka-dev libcurl4-openssl-dev l
   libmicrohttpd-dev libexpat1-dev)
 demo_packages=(python3-venv curl openssl)
 test_packages=(shellcheck slowhttptest libcmocka-dev kcat clang clang-format clang-tidy cppcheck valgrind libclang-rt-14-dev python3-venv)
+docker_packages=(docker.io docker-compose iptables debootstrap ca-certificates)
 kafka_versions="3.9.2 4.3.1"
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
@@ -135,6 +137,7 @@ test_deps() {
   [ ${#java[@]} -eq 0 ] || install_packages "${java[@]}"
 }
 
+docker() { install_packages "${docker_packages[@]}"; }
 kafka() { for version in $kafka_versions; do stamped "kafka-$version" "$version" install_kafka "$version"; done; }
 stores() {
   stamped versitygw $versitygw install_go_tool $versitygw
@@ -158,8 +161,9 @@ kafka) kafka ;;
 stores) stores ;;
 proxies) proxies ;;
 git-server) git_server ;;
+docker) docker ;;
 peers) peers ;;
 python) python ;;
 all) test_deps; demo_deps; python; kafka; stores; proxies; git_server ;;
-*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | peers | python | all" >&2; exit 2 ;;
+*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | docker | peers | python | all" >&2; exit 2 ;;
 esac

@@ -49,13 +49,17 @@ static void after_the_pause_one_job_decides(void **state)
 {
     (void)state;
     struct breaker *breaker = breaker_new(1, 1000);
+    assert_int_equal(breaker_open_count(breaker), 0);
     breaker_learn(breaker, "222222222222", "no", 0);
+    assert_int_equal(breaker_open_count(breaker), 1);
     assert_false(lets_through(breaker, "222222222222", 1, 999));
     assert_true(lets_through(breaker, "222222222222", 1, 1000));
     breaker_learn(breaker, "222222222222", "still no", 1100);
     assert_false(lets_through(breaker, "222222222222", 1, 2099));
     assert_true(lets_through(breaker, "222222222222", 1, 2100));
+    assert_int_equal(breaker_open_count(breaker), 1);
     breaker_learn(breaker, "222222222222", NULL, 2200);
+    assert_int_equal(breaker_open_count(breaker), 0);
     assert_true(lets_through(breaker, "222222222222", 1, 2201));
     breaker_free(breaker);
 }

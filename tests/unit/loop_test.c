@@ -286,7 +286,7 @@ static void signals_arrive_as_events_of_the_loop(void **state)
     (void)state;
     struct loop *loop = loop_new(NULL);
     struct signalled signalled = {0};
-    struct signals *signals = signals_watch(loop, SIGHUP, on_signal, &signalled);
+    struct signals *signals = signals_watch(loop, (const int[]){SIGHUP, 0}, on_signal, &signalled);
     assert_int_equal(raise(SIGPIPE), 0);
     assert_int_equal(raise(SIGTERM), 0);
     assert_false(signalled.is_done);

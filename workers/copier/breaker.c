@@ -17,6 +17,7 @@ struct breaker {
     unsigned failures_maximum;
     int64_t pause_ms;
     struct index accounts;
+    size_t open_count;
 };
 
 struct breaker *breaker_new(unsigned failures_maximum, int64_t pause_ms)
@@ -35,10 +36,20 @@ void breaker_free(struct breaker *breaker)
     }
 }
 
+static bool record_is_open(const struct breaker *breaker, const struct record_of_account *record)
+{
+    return breaker->failures_maximum > 0 && record->failures >= breaker->failures_maximum;
+}
+
+size_t breaker_open_count(const struct breaker *breaker)
+{
+    return breaker->open_count;
+}
+
 bool breaker_lets_through(struct breaker *breaker, const struct job *job, int64_t now_ms, struct error *reason)
 {
     struct record_of_account *record = index_get(&breaker->accounts, slice_of(job->account));
-    bool is_open = record != NULL && breaker->failures_maximum > 0 && record->failures >= breaker->failures_maximum;
+    bool is_open = record != NULL && record_is_open(breaker, record);
     if (!is_open || job->attempt > 1) {
         return true;
     }
@@ -54,6 +65,8 @@ void breaker_learn(struct breaker *breaker, const char *account, const char *rea
 {
     struct record_of_account *record = index_get(&breaker->accounts, slice_of(account));
     if (reason == NULL) {
+        bool was_open = record != NULL && record_is_open(breaker, record);
+        breaker->open_count -= was_open ? 1 : 0;
         free(index_remove(&breaker->accounts, slice_of(account)));
         return;
     }
@@ -64,7 +77,9 @@ void breaker_learn(struct breaker *breaker, const char *account, const char *rea
         record = memory_zeroed(1, sizeof(*record));
         (void)index_put(&breaker->accounts, slice_of(account), record);
     }
+    breaker->open_count -= record_is_open(breaker, record) ? 1 : 0;
     record->failures++;
+    breaker->open_count += record_is_open(breaker, record) ? 1 : 0;
     record->open_until_ms = now_ms + breaker->pause_ms;
     (void)snprintf(record->reason, sizeof(record->reason), "%s", reason);
 }

@@ -16,5 +16,8 @@ void breaker_free(struct breaker *breaker); /* NULL is fine */
 /* May the job be tried at now_ms (monotonic)? If not, reason says since when and why. */
 bool breaker_lets_through(struct breaker *breaker, const struct job *job, int64_t now_ms, struct error *reason);
 
+/* Accounts whose jobs fail at once, or whose next one decides. */
+size_t breaker_open_count(const struct breaker *breaker);
+
 /* How a job of the account ended that was tried; reason NULL: well. */
 void breaker_learn(struct breaker *breaker, const char *account, const char *reason, int64_t now_ms);

@@ -5,6 +5,7 @@
 #include "workers/common/aws/settings.h"
 #include "workers/common/base/clock.h"
 #include "workers/copier/delivery.h"
+#include "workers/copier/wanted.h"
 
 #include <stdlib.h>
 
@@ -100,17 +101,29 @@ const struct option copier_options[] = {
      .type = OPTION_TEXT,
      .initial = "cross_acct_lambda",
      .help = "session name of the assumed roles, as it appears in the accounts' audit trails"},
+    {.name = "copier.clear_queue_in",
+     .type = OPTION_DURATION,
+     .initial = "5m",
+     .minimum = 1000,
+     .maximum = 86400000,
+     .help = "tagfleet_wanted_copiers is how many copiers would clear the queue in this time"},
     {0},
 };
 
 struct copier {
     struct delivery_shared shared;
+    struct engine *engine;
+    struct tally tally;
+    struct wanted wanted;
+    int64_t clear_queue_ms;
+    struct loop_timer *timer;
 };
 
 static void copier_stop(void *state)
 {
     struct copier *copier = state;
     struct delivery_shared *shared = &copier->shared;
+    loop_timer_cancel(engine_loop(copier->engine), copier->timer);
     relay_free(shared->transfer.relay);
     uploads_free(shared->transfer.uploads, ABORT_AT_MOST_MS);
     sources_free(shared->transfer.sources);
@@ -138,6 +151,15 @@ static void transfer_shared_fill(struct transfer_shared *transfer, struct loop *
     transfer->follows_region = options_boolean(options, "copier.follow_region");
 }
 
+static void copier_look(void *context)
+{
+    struct copier *copier = context;
+    struct engine_load load;
+    engine_load(copier->engine, &load);
+    wanted_look(&copier->wanted, &load);
+    copier->timer = loop_after(engine_loop(copier->engine), WANTED_LOOK_MS, copier_look, copier);
+}
+
 static bool copier_start(struct engine *engine, const struct options *options, void **ret_state, struct error *err)
 {
     struct aws_client_settings client = aws_settings_read(options);
@@ -163,6 +185,10 @@ static bool copier_start(struct engine *engine, const struct options *options, v
     shared->artifact_wait_ms = options_duration_ms(options, "copier.artifact_wait");
     shared->copies_at_once = (size_t)options_integer(options, "copier.copies_at_once");
     shared->limits_sessions = options_boolean(options, "copier.session_policy");
+    shared->tally = &copier->tally;
+    copier->engine = engine;
+    copier->clear_queue_ms = options_duration_ms(options, "copier.clear_queue_in");
+    copier_look(copier);
     *ret_state = copier;
     return true;
 }
@@ -216,15 +242,12 @@ static void copier_take(void *state, struct task *task)
         task_reject(task, err.text);
         // NOLINTNEXTLINE(bugprone-branch-clone): the order is what matters; the breaker has the last word.
     } else if (!job_is_consistent(job, task_record(task), &err)) {
-        task_emit(task, delivery_result_without(job, RESULT_FAILED, err.text));
-        task_done(task);
+        delivery_end_without(&copier->shared, task, job, RESULT_FAILED, err.text);
     } else if (job_is_replaced(task, job, &newer)) {
         AUTO(text) char *reason = text_format("a newer deployment took its place: %s", newer);
-        task_emit(task, delivery_result_without(job, RESULT_SUPERSEDED, reason));
-        task_done(task);
+        delivery_end_without(&copier->shared, task, job, RESULT_SUPERSEDED, reason);
     } else if (!breaker_lets_through(copier->shared.breaker, job, clock_monotonic_ms(), &err)) {
-        task_emit(task, delivery_result_without(job, RESULT_FAILED, err.text));
-        task_done(task);
+        delivery_end_without(&copier->shared, task, job, RESULT_FAILED, err.text);
     } else {
         delivery_begin(&copier->shared, task, TAKE(job));
     }
@@ -273,6 +296,23 @@ static void copier_quarantine(void *state, struct task *task, const char *reason
     task_emit(task, result != NULL ? result : unreadable_rejection("copier", task_topic(task), record, reason));
 }
 
+static void copier_write_metrics(const void *state, struct buffer *text)
+{
+    const struct copier *copier = state;
+    struct engine_load load;
+    engine_load(copier->engine, &load);
+    double wanted = wanted_copiers(&copier->wanted, &load, copier->clear_queue_ms);
+    metric_begin(text, "wanted_copiers", METRIC_GAUGE,
+                 "Copiers that would clear the partitions held here in copier.clear_queue_in: their sum, rounded up.");
+    if (wanted >= 0) {
+        metric_sample(text, "wanted_copiers", wanted, NULL);
+    }
+    tally_write(&copier->tally, text);
+    metric_write(text, "circuit_breaker", METRIC_GAUGE, "Accounts whose jobs fail at once, after failures in a row.",
+                 (double)breaker_open_count(copier->shared.breaker), "state", "open", NULL);
+    aws_client_write_metrics(copier->shared.transfer.client, text);
+}
+
 const struct worker copier_worker = {
     .name = "copier",
     .input = "jobs",
@@ -281,5 +321,6 @@ const struct worker copier_worker = {
     .cancel = copier_cancel,
     .explain = copier_explain,
     .quarantine = copier_quarantine,
+    .write_metrics = copier_write_metrics,
     .stop = copier_stop,
 };

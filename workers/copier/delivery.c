@@ -1,5 +1,6 @@
 #include "workers/copier/delivery.h"
 
+#include "schemas/trace.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
 #include "workers/copier/policy.h"
@@ -108,10 +109,25 @@ static void delivery_forget_sources(const struct delivery *delivery)
 
 /* --- the result --- */
 
-struct output *delivery_result_without(const struct job *job, enum result_outcome outcome, const char *reason)
+/* Counted, logged, emitted; what is left is to end the task. */
+static void result_tell(const struct delivery_shared *shared, struct task *task, const struct job *job,
+                        const struct result *result)
+{
+    char trace[TRACE_ID_SIZE];
+    tally_add(shared->tally, job, result);
+    log_event(LOG_INFO, result_outcome_names[result->outcome], "deployment", job->deployment, "job", job->envelope.id,
+              "repository", job->repository, "objects", log_number(result->objects), "bytes", log_number(result->bytes),
+              "ms", log_number(result->finished_ms - result->started_ms), "reason", result->reason, "trace",
+              trace_id(job->envelope.traceparent, trace), NULL);
+    task_emit(task, message_output(&result_codec, result, "results", job->deployment));
+}
+
+void delivery_end_without(const struct delivery_shared *shared, struct task *task, const struct job *job,
+                          enum result_outcome outcome, const char *reason)
 {
     AUTO(result) struct result *result = result_of_job(job, source_name, outcome, reason);
-    return message_output(&result_codec, result, "results", job->deployment);
+    result_tell(shared, task, job, result);
+    task_done_as(task, tally_job_result(outcome));
 }
 
 static void result_add_evidence(struct result *result, const struct copy_object *object)
@@ -144,22 +160,22 @@ static void delivery_end(struct delivery *delivery, enum result_outcome outcome,
             continue;
         }
         result->objects++;
+        if (object->unchanged) {
+            tally_add_unchanged(delivery->shared->tally);
+        }
         result->bytes += object->source->size_bytes;
         if (result->evidence.count < RESULT_EVIDENCE_MAXIMUM) {
             result_add_evidence(result, object);
         }
     }
-    log_event(LOG_INFO, result_outcome_names[outcome], "job", delivery->job->envelope.id, "repository",
-              delivery->job->repository, "objects", log_number(result->objects), "bytes", log_number(result->bytes),
-              "ms", log_number(result->finished_ms - result->started_ms), "reason", reason, NULL);
-    task_emit(task, message_output(&result_codec, result, "results", delivery->job->deployment));
+    result_tell(delivery->shared, task, delivery->job, result);
     if (outcome == RESULT_FAILED || outcome == RESULT_SUCCEEDED || outcome == RESULT_UNCHANGED) {
         breaker_learn(delivery->shared->breaker, delivery->job->account, outcome == RESULT_FAILED ? reason : NULL,
                       clock_monotonic_ms());
     }
     delivery_free(delivery);
     task_set_work(task, NULL);
-    task_done(task);
+    task_done_as(task, tally_job_result(outcome));
 }
 
 /* --- dropping what is under way --- */
@@ -381,6 +397,9 @@ static void delivery_transferred(void *context, const struct transfer_result *re
     object->checksum = text_copy_or_null(result->checksum);
     object->check = result->check;
     delivery->has_written = delivery->has_written || !result->is_unchanged;
+    if (object->is_done) {
+        tally_add_copy(delivery->shared->tally, object->source->size_bytes);
+    }
     delivery->give_up_at_ms = clock_monotonic_ms() + delivery->shared->retry_for_ms;
     if (delivery->is_ending) {
         delivery_copies_end(delivery);

@@ -13,6 +13,7 @@
 #include "workers/common/engine/worker.h"
 #include "workers/copier/breaker.h"
 #include "workers/copier/pace.h"
+#include "workers/copier/tally.h"
 #include "workers/copier/transfer.h"
 
 struct delivery;
@@ -23,6 +24,7 @@ struct delivery_shared {
     struct roles *roles;
     struct breaker *breaker;
     struct pace *pace;
+    struct tally *tally;
     int64_t retry_for_ms;
     int64_t artifact_wait_ms;
     size_t copies_at_once; /* of one job */
@@ -41,5 +43,6 @@ void delivery_explain(const struct delivery *delivery, struct buffer *text);
 /* Drops everything in flight and frees the delivery; the task stays. */
 void delivery_cancel(struct delivery *delivery);
 
-/* The result of a job that is not carried out. */
-struct output *delivery_result_without(const struct job *job, enum result_outcome outcome, const char *reason);
+/* Ends the task of a job that is not carried out, with its result emitted. */
+void delivery_end_without(const struct delivery_shared *shared, struct task *task, const struct job *job,
+                          enum result_outcome outcome, const char *reason);

@@ -291,7 +291,7 @@ static struct copy_rule plan_copy(const struct plan *plan, const char *repositor
 
 static void template_check(const char *where, const char *template, struct buffer *mistakes)
 {
-    static const struct plan_deployment any = {"d-0", "r", "refs/heads/b", "t", "1", "c", "b", 0};
+    static const struct plan_deployment any = {"d-0", "r", "refs/heads/b", "t", "1", "c", "b", 0, 0, NULL};
     struct filling filling = {&any, "a", "1", "us-east-1", "1"};
     AUTO(buffer) struct buffer text;
     buffer_init(&text, 64 * 1024);
@@ -568,6 +568,7 @@ struct job *plan_job(const struct plan *plan, const struct plan_deployment *depl
     struct job *job = memory_zeroed(1, sizeof(*job));
     AUTO(text) char *id = text_format("%s/%s", deployment->deployment, account);
     envelope_fill(&job->envelope, id, "tagfleet/resolver", account);
+    job->envelope.traceparent = text_copy_or_null(deployment->traceparent);
     job->application = plan_application(plan, deployment);
     struct filling filling = plan_filling(plan, deployment, job->application, account, region);
     job->deployment = text_copy(deployment->deployment);
@@ -583,6 +584,7 @@ struct job *plan_job(const struct plan *plan, const struct plan_deployment *depl
     job->source_owner = text_copy_or_null(options_text(plan->options, "aws.main_account"));
     job->attempt = 1;
     job->accepted_ms = deployment->accepted_ms;
+    job->requested_ms = deployment->requested_ms;
     job_add_credentials(plan, &filling, directory, job);
     job_add_copies(plan, &filling, directory, job);
     job_add_writing(plan, &filling, directory, job);

@@ -40,6 +40,8 @@ struct plan_deployment {
     const char *commit;
     const char *build;
     int64_t accepted_ms;
+    int64_t requested_ms;
+    const char *traceparent; /* the jobs' own: one step of the resolver made them all */
 };
 
 /* The complete job for one account; directory is its entry, or NULL. The caller frees it. */

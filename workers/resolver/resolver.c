@@ -4,10 +4,12 @@
 #include "schemas/event.h"
 #include "schemas/identity.h"
 #include "schemas/result.h"
+#include "schemas/trace.h"
 #include "schemas/unreadable.h"
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
+#include "workers/common/base/metric.h"
 #include "workers/resolver/memory.h"
 #include "workers/resolver/order.h"
 #include "workers/resolver/plan.h"
@@ -24,6 +26,9 @@ struct resolver {
     struct tables *tables;
     bool has_new_partitions; /* what a predecessor has decided must be read first */
     int64_t behind_since_ms; /* the tables' ends are not reached; 0: they are */
+    uint64_t outcomes[DEPLOYMENT_IGNORED + 1];
+    uint64_t duplicates;
+    uint64_t jobs;
 };
 
 static void resolver_stop(void *state)
@@ -124,6 +129,7 @@ static struct deployment *deployment_new(const struct decision *decision, const 
     struct deployment *deployment = memory_zeroed(1, sizeof(*deployment));
     AUTO(text) char *message_id = text_format("%s/%s", id, deployment_outcome_names[outcome]);
     envelope_fill(&deployment->envelope, message_id, source, id);
+    envelope_trace(&deployment->envelope, event->envelope.traceparent);
     deployment->deployment = text_copy(id);
     deployment->outcome = (int)outcome;
     deployment->event = text_copy(decision->event_id);
@@ -138,11 +144,13 @@ static struct deployment *deployment_new(const struct decision *decision, const 
 /* Puts the record on `results`; takes it. */
 static void deployment_emit(const struct decision *decision, struct deployment *deployment)
 {
+    char trace[TRACE_ID_SIZE];
     task_emit(decision->task, message_output(&deployment_codec, deployment, "results", deployment->deployment));
+    decision->resolver->outcomes[deployment->outcome]++;
     log_event(LOG_INFO, deployment_outcome_names[deployment->outcome], "deployment", deployment->deployment,
               "repository", deployment->repository, "ref", deployment->ref, "commit", deployment->commit, "accounts",
               deployment->accounts.count > 0 ? log_number((long long)deployment->accounts.count) : NULL, "reason",
-              deployment->reason, NULL);
+              deployment->reason, "trace", trace_id(deployment->envelope.traceparent, trace), NULL);
     deployment_free(deployment);
 }
 
@@ -166,6 +174,8 @@ static void resolver_accept(const struct decision *decision, struct deployment *
         .commit = deployment->commit,
         .build = deployment->build,
         .accepted_ms = deployment->envelope.time_ms,
+        .requested_ms = decision->event->envelope.time_ms,
+        .traceparent = deployment->envelope.traceparent,
     };
     deployment->map_version = entry->version;
     for (size_t i = 0; i < entry->accounts.count; i++) {
@@ -177,6 +187,7 @@ static void resolver_accept(const struct decision *decision, struct deployment *
             result_emit_skipped(decision, job);
         } else {
             task_emit(decision->task, message_output(&job_codec, job, "jobs", account));
+            resolver->jobs++;
         }
         job_free(job);
     }
@@ -309,6 +320,15 @@ static void resolver_release_waiting(const struct decision *decision)
     texts_clear(&waiting.refs);
 }
 
+static void resolver_seen(const struct decision *decision)
+{
+    const struct event *event = decision->event;
+    char trace[TRACE_ID_SIZE];
+    decision->resolver->duplicates++;
+    log_event(LOG_INFO, "seen before", "event", decision->event_id, "repository", event->repository, "ref", event->ref,
+              "trace", trace_id(event->envelope.traceparent, trace), NULL);
+}
+
 /* The poll's first look: what was there before anybody looked is remembered, not deployed. Of a ref that is known only
  * the mark is news: the poll has told all of its kind. */
 static void resolver_baseline(const struct decision *decision, const struct ref_state *known)
@@ -316,8 +336,7 @@ static void resolver_baseline(const struct decision *decision, const struct ref_
     const struct event *event = decision->event;
     bool is_mark = event->before != NULL && event->after != NULL && strcmp(event->before, event->after) == 0;
     if (known != NULL && (!is_mark || known->polled)) {
-        log_event(LOG_INFO, "seen before", "event", decision->event_id, "repository", event->repository, "ref",
-                  event->ref, NULL);
+        resolver_seen(decision);
         return;
     }
     struct ref_state *state =
@@ -343,8 +362,7 @@ static void resolver_decide(const struct decision *decision)
     }
     enum order order = order_judge(known, event, decision->event_id);
     if (order == ORDER_DUPLICATE) {
-        log_event(LOG_INFO, "seen before", "event", decision->event_id, "repository", event->repository, "ref",
-                  event->ref, NULL);
+        resolver_seen(decision);
         return;
     }
     if (event->build != NULL) {
@@ -396,6 +414,24 @@ static void resolver_quarantine(void *state, struct task *task, const char *reas
     task_emit(task, unreadable_rejection("resolver", task_topic(task), task_record(task), reason));
 }
 
+static void resolver_write_metrics(const void *state, struct buffer *text)
+{
+    const struct resolver *resolver = state;
+    metric_begin(text, "deployments_total", METRIC_COUNTER, "Events by what was decided; some release others, too.");
+    for (int outcome = 0; outcome <= DEPLOYMENT_IGNORED; outcome++) {
+        metric_sample(text, "deployments_total", (double)resolver->outcomes[outcome], "outcome",
+                      deployment_outcome_names[outcome], NULL);
+    }
+    metric_write(text, "duplicate_events_total", METRIC_COUNTER, "Events that had been seen before.",
+                 (double)resolver->duplicates, NULL);
+    metric_write(text, "jobs_created_total", METRIC_COUNTER, "Jobs written, one for each account.",
+                 (double)resolver->jobs, NULL);
+    metric_write(text, "tables_behind_seconds", METRIC_GAUGE,
+                 "For how long no event has been decided because the tables are not read to their end.",
+                 resolver->behind_since_ms > 0 ? (double)(clock_monotonic_ms() - resolver->behind_since_ms) / 1000 : 0,
+                 NULL);
+}
+
 const struct worker resolver_worker = {
     .name = "resolver",
     .input = "events",
@@ -405,5 +441,6 @@ const struct worker resolver_worker = {
     .quarantine = resolver_quarantine,
     .assigned = resolver_assigned,
     .revoked = resolver_revoked,
+    .write_metrics = resolver_write_metrics,
     .stop = resolver_stop,
 };

@@ -1,5 +1,7 @@
 #include "workers/common/aws/client.h"
 
+#include "workers/common/aws/traffic.h"
+
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/index.h"
@@ -44,6 +46,7 @@ struct aws_client {
     struct index skews;   /* regional host -> int64_t */
     struct index regions; /* bucket -> char * */
     struct aws_call *calls;
+    struct traffic traffic;
 };
 
 struct aws_call {
@@ -474,6 +477,7 @@ static bool call_retries(struct aws_call *call, const struct http_answer *answer
         return false;
     }
     call->timer = loop_after(call->client->loop, delay_ms, call_send, call);
+    traffic_retry(&call->client->traffic, failure->kind);
     return true;
 }
 
@@ -511,6 +515,8 @@ static void call_answered(void *context, const struct http_answer *answer)
         call->timer = loop_after(call->client->loop, 0, call_send, call);
         return;
     }
+    traffic_add(&call->client->traffic, call->request.operation, answer->status,
+                clock_wall_ms() - answer->sent_wall_ms);
     if (answer->status != 0) {
         call_learn_skew(call, answer);
     }
@@ -605,4 +611,9 @@ void aws_call_cancel(struct aws_call *call)
     if (call != NULL) {
         call_free(call);
     }
+}
+
+void aws_client_write_metrics(const struct aws_client *client, struct buffer *text)
+{
+    traffic_write(&client->traffic, text);
 }

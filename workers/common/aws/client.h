@@ -91,5 +91,8 @@ struct aws_call *aws_call_start(struct aws_client *client, const struct aws_requ
                                 void (*on_done)(void *context, const struct aws_result *result), void *context);
 void aws_call_cancel(struct aws_call *call); /* NULL is fine */
 
+/* What its requests were and how they were answered (aws/traffic.h). */
+void aws_client_write_metrics(const struct aws_client *client, struct buffer *text);
+
 /* For tests and metrics. */
 int64_t aws_client_clock_skew_ms(const struct aws_client *client, const char *host); /* server minus ours; 0: unknown */

@@ -142,8 +142,7 @@ static bool reader_run(struct reader *reader, struct slice document, struct erro
     if (!is_read) {
         const char *trouble =
             reader->trouble != NULL ? reader->trouble : XML_ErrorString(XML_GetErrorCode(reader->parser));
-        (void)error_set(err, ERROR_REJECT, "XML line %lu: %s", (unsigned long)XML_GetCurrentLineNumber(reader->parser),
-                        trouble);
+        (void)error_set(err, ERROR_REJECT, "XML: %s", trouble);
     }
     buffer_done(&reader->path);
     buffer_done(&reader->text);

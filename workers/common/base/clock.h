@@ -12,7 +12,8 @@
 enum { CLOCK_TEXT_SIZE = 25 }; /* "2026-01-02T03:04:05.678Z" and NUL */
 
 int64_t clock_monotonic_ms(void);
-int64_t clock_wall_ms(void); /* milliseconds since 1970-01-01T00:00:00Z */
+int64_t clock_monotonic_us(void); /* the same clock, for what is summed up */
+int64_t clock_wall_ms(void);      /* milliseconds since 1970-01-01T00:00:00Z */
 
 void clock_format(int64_t wall_ms, char ret_text[CLOCK_TEXT_SIZE]);
 

@@ -7,7 +7,8 @@
  *     intake.c      messages come in, as far as there is not enough to do
  *     task.c        what a worker calls: a task runs, waits for its retry, ends
  *     settle.c      finished tasks become visible, through a transaction
- *     status.c      how things stand, for log, health and metrics; http/admin.h answers with it
+ *     status.c      how things stand in words, for log and health; http/admin.h answers with it
+ *     numbers.c     and in numbers, for Prometheus
  *
  * partition.c (a partition and its tasks), ledger.c (which messages are settled), takeover.c (owners that vanished) and
  * valve.h (too much put aside) know nothing of the engine. Workers include worker.h only.
@@ -20,6 +21,7 @@
  */
 #pragma once
 
+#include "workers/common/base/metric.h"
 #include "workers/common/engine/takeover.h"
 #include "workers/common/engine/valve.h"
 #include "workers/common/engine/worker.h"
@@ -32,17 +34,34 @@ enum {
     ENGINE_OUTPUT_BYTES_MAXIMUM = 64 * 1024 * 1024
 }; /* of outputs that are not committed; then nothing new begins */
 
+/* What the loop's time goes into. */
+enum loop_phase { LOOP_WAIT, LOOP_PROCESS, LOOP_POLL, LOOP_START, LOOP_SETTLE, LOOP_COUNT };
+
+/* How partitions that the group wanted back were let go: nothing ran, what ran had ended in time, it had not; or they
+ * were gone without asking. */
+enum engine_parting { PARTING_IDLE, PARTING_DRAINED, PARTING_TIMED_OUT, PARTING_LOST, PARTING_COUNT };
+
+enum { JOB_RESULT_COUNT = JOB_FAILED + 1 };
+
 struct engine_counts {
     uint64_t taken;
-    uint64_t done;
+    uint64_t ended[JOB_RESULT_COUNT];
     uint64_t retried;
-    uint64_t rejected;
+    uint64_t rejected; /* of those: */
+    uint64_t deadly;   /* whoever worked on it vanished */
     uint64_t cancelled;
+    uint64_t slow;
+    struct histogram queued; /* from when the message was written until it was taken for the first time */
+    struct histogram lasted; /* from then until it ended */
+    struct histogram commit;
+    uint64_t partings[PARTING_COUNT];
+    int64_t phase_us[LOOP_COUNT];
+    int64_t busy_us; /* the running tasks' times, summed */
     uint64_t settled;
     uint64_t known; /* read again, but settled by an earlier commit's map */
     uint64_t commits;
     uint64_t aborts;
-    uint64_t rebalances;
+    uint64_t assignments;
     uint64_t memberships;
 };
 
@@ -86,13 +105,17 @@ struct engine {
     bool was_outside; /* once in this membership */
     bool is_static;   /* its name stays over restarts */
     bool is_revoking;
+    bool was_busy; /* something ran when the group wanted partitions back */
     int64_t revoke_deadline_ms;
-    bool is_draining;
+    bool is_quiet;    /* nothing is taken until it is told to go on */
+    bool is_ending;   /* nor ever again in this process */
+    bool is_draining; /* this membership lets go, for either reason */
     int64_t drain_deadline_ms;
     bool must_end_now;
     bool has_let_go;         /* nothing was under way any more, and no partition is held */
     size_t given_back_count; /* tasks that the end of a drain has cut off */
     int64_t turned_at_ms;
+    int64_t phase_since_us;
     int64_t member_at_ms;  /* consumer_member_at_ms, when all that the group has said had been heard */
     int64_t watched_at_ms; /* the watchdog was told that the loop turns, the partitions were looked through */
     int64_t sent_at_ms;

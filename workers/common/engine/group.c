@@ -87,7 +87,7 @@ void group_assigned(struct engine *engine, const struct consumer_event *event)
             memory_resized((void *)engine->partitions, (engine->partition_count + 1) * sizeof(struct partition *));
         engine->partitions[engine->partition_count++] = partition_new(event->partitions[i]);
     }
-    engine->counts.rebalances++;
+    engine->counts.assignments++;
     if (!engine->has_joined) {
         engine->has_joined = true;
         log_event(LOG_INFO, "ready", "topic", consumer_topic(engine->consumer), "partitions",
@@ -104,6 +104,11 @@ void group_revoked(struct engine *engine, const struct consumer_event *event)
         }
     }
     engine->is_revoking = true;
+    engine->was_busy = false;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        const struct partition *partition = engine->partitions[i];
+        engine->was_busy = engine->was_busy || (partition->is_leaving && partition->running_count > 0);
+    }
     engine->revoke_deadline_ms = clock_monotonic_ms() + engine->drain_ms;
 }
 
@@ -111,6 +116,7 @@ void group_lost(struct engine *engine, const struct consumer_event *event)
 {
     log_event(LOG_WARNING, "partitions lost: what is not committed is another worker's now", "partitions",
               log_number((long long)event->partition_count), NULL);
+    engine->counts.partings[PARTING_LOST]++;
     for (size_t i = 0; i < event->partition_count; i++) {
         struct partition *partition = group_find(engine, event->partitions[i]);
         if (partition != NULL) {
@@ -164,6 +170,7 @@ void group_advance_revocation(struct engine *engine)
         }
     }
     engine->is_revoking = false;
+    engine->counts.partings[over_ms >= 0 ? PARTING_TIMED_OUT : engine->was_busy ? PARTING_DRAINED : PARTING_IDLE]++;
     consumer_release(engine->consumer);
 }
 

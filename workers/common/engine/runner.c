@@ -6,6 +6,7 @@
 #include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
 #include "workers/common/engine/group.h"
+#include "workers/common/engine/numbers.h"
 #include "workers/common/engine/status.h"
 #include "workers/common/engine/turn.h"
 #include "workers/common/http/admin.h"
@@ -20,6 +21,7 @@
 
 enum {
     CLOSE_TIMEOUT_MS = 8000,
+    REST_TURN_MS = 1000,
     REJOIN_FIRST_MS = 200,
     REJOIN_MAXIMUM_MS = 5000,
     REJOIN_MAXIMUM_ATTEMPTS = 10,
@@ -41,15 +43,54 @@ static void runner_woken(void *context)
 }
 
 /* The first asks for a drain, the second for the end. */
-static void runner_signalled(void *context, int signal)
+static void runner_end(struct engine *engine)
 {
-    (void)signal;
-    struct engine *engine = context;
-    engine->must_end_now = engine->is_draining;
+    engine->must_end_now = engine->is_ending;
+    engine->is_ending = true;
     engine->is_draining = true;
     engine->drain_deadline_ms = clock_monotonic_ms() + engine->drain_ms;
     log_event(LOG_INFO, engine->must_end_now ? "ending now" : "draining", "running",
               log_number((long long)engine->running_count), NULL);
+}
+
+/* What runs may go on for as long as it takes; then the partitions are others'. */
+static void runner_quiet(struct engine *engine)
+{
+    if (engine->is_quiet || engine->is_ending) {
+        return;
+    }
+    engine->is_quiet = true;
+    engine->is_draining = true;
+    engine->drain_deadline_ms = INT64_MAX;
+    log_event(LOG_INFO, "quiet: nothing new is taken until SIGCONT", "running",
+              log_number((long long)engine->running_count), NULL);
+}
+
+static void runner_signalled(void *context, int signal)
+{
+    struct engine *engine = context;
+    switch (signal) {
+    case SIGTSTP:
+        runner_quiet(engine);
+        break;
+    case SIGCONT:
+        engine->is_quiet = false;
+        break;
+    case SIGUSR1:
+        status_log_in_flight(engine);
+        break;
+    default:
+        runner_end(engine);
+    }
+}
+
+/* Between two memberships, as long as nothing is to be taken. */
+static void runner_rest(struct engine *engine)
+{
+    while (engine->is_quiet && !engine->is_ending) {
+        loop_turn(engine->loop, REST_TURN_MS);
+    }
+    engine->is_draining = engine->is_ending;
 }
 
 /* One membership, from joining to its end. */
@@ -66,7 +107,9 @@ static bool runner_session(struct engine *engine, const struct options *options,
                       consumer_open(options, &settings, &engine->consumer, err);
     bool is_going = engine->is_open;
     engine->turned_at_ms = clock_monotonic_ms();
+    engine->phase_since_us = clock_monotonic_us();
     engine->has_joined = false;
+    engine->given_back_count = 0;
     engine->was_outside = false;
     engine->is_static = is_static;
     engine->counts.memberships++;
@@ -99,26 +142,29 @@ static void runner_log_counts(const struct engine *engine, const char *message)
 static int runner_serve(struct engine *engine, const struct options *options, const char *id, bool is_static)
 {
     unsigned failures = 0;
-    for (;;) {
+    while (!engine->is_ending) {
         struct error err = {0};
         uint64_t commits_before = engine->counts.commits;
         if (runner_session(engine, options, id, is_static, &err)) {
             bool is_complete = engine->has_let_go && engine->given_back_count == 0;
             runner_log_counts(engine, is_complete ? "drained" : "drain over: unfinished work is given back");
-            return EXIT_OK;
+            runner_rest(engine);
+            continue;
         }
         if (err.action == ERROR_FATAL) {
             log_event(LOG_ERROR, "cannot go on", "reason", err.text, NULL);
             return engine->is_open ? EXIT_TEMPORARY : EXIT_PERMANENT;
         }
         failures = engine->counts.commits > commits_before ? 1 : failures + 1;
-        if (failures > REJOIN_MAXIMUM_ATTEMPTS || engine->is_draining) {
+        if (failures > REJOIN_MAXIMUM_ATTEMPTS || engine->is_ending) {
             log_event(LOG_ERROR, "gives up", "reason", err.text, NULL);
             return EXIT_TEMPORARY;
         }
         log_event(LOG_WARNING, "joining again: everything in flight was dropped", "reason", err.text, NULL);
         usleep((useconds_t)(1000 * backoff_ms(failures - 1, REJOIN_FIRST_MS, REJOIN_MAXIMUM_MS)));
+        runner_rest(engine);
     }
+    return EXIT_OK;
 }
 
 static void runner_read_options(struct engine *engine, const struct options *options)
@@ -148,7 +194,7 @@ static bool runner_is_ready(const void *subject)
 
 static void runner_write_metrics(const void *subject, struct buffer *text)
 {
-    status_write_metrics(subject, text);
+    numbers_write(subject, text);
 }
 
 int worker_run(const struct worker *worker, const struct options *options, const char *instance)
@@ -160,10 +206,11 @@ int worker_run(const struct worker *worker, const struct options *options, const
     AUTO(text)
     char *id = instance != NULL ? text_format("%s.%s", worker->name, instance)
                                 : text_format("%s.%s-%d", worker->name, host, (int)getpid());
+    static const int wanted_signals[] = {SIGTSTP, SIGCONT, SIGUSR1, 0};
     struct error err = {0};
     engine.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     engine.loop = loop_new(NULL);
-    struct signals *signals = signals_watch(engine.loop, 0, runner_signalled, &engine);
+    struct signals *signals = signals_watch(engine.loop, wanted_signals, runner_signalled, &engine);
     loop_watch(engine.loop, engine.wake_fd, runner_woken, &engine.wake_fd);
     http_set_gate(loop_http(engine.loop), turn_may_act, &engine);
     (void)signal(SIGALRM, runner_watchdog);

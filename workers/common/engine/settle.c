@@ -253,6 +253,7 @@ static void settle_end(struct engine *engine, bool is_committed)
     }
     if (is_committed) {
         engine->committed_at_ms = clock_monotonic_ms();
+        histogram_add(&engine->counts.commit, engine->committed_at_ms - engine->sent_at_ms);
         engine->counts.commits++;
         engine->aborts_in_a_row = 0;
         return;

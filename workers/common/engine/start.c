@@ -15,7 +15,10 @@ static void start_begin(struct engine *engine, struct task *task)
 {
     task->state = TASK_RUNNING;
     task->attempt++;
-    task->taken_at_ms = task->attempt == 1 ? clock_monotonic_ms() : task->taken_at_ms;
+    if (task->attempt == 1) {
+        task->taken_at_ms = clock_monotonic_ms();
+        histogram_add(&engine->counts.queued, clock_wall_ms() - task->record.timestamp_ms);
+    }
     task->partition->waiting_count--;
     task->partition->running_count++;
     engine->running_count++;
@@ -85,6 +88,7 @@ static void start_alone(struct engine *engine, struct partition *partition)
                             "crashes them, or needs more memory than they have",
                             partition->takeover.alone);
             start_begin(engine, task);
+            engine->counts.deadly++;
             task_reject(task, reason);
             return;
         }

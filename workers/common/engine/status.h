@@ -1,6 +1,6 @@
 /*
- * How an engine stands, in words and in numbers: for its log, for whoever asks its health, and for Prometheus. Reads
- * the engine, changes nothing but what has been logged already; on the engine's thread.
+ * How an engine stands, in words: for its log, and for whoever asks its health. Reads the engine, changes nothing but
+ * what has been logged already; on the engine's thread.
  */
 #pragma once
 
@@ -9,10 +9,15 @@
 #include <stdbool.h>
 
 struct engine;
+struct partition;
 
 /* Logs each partition that is not read on because of its oldest message, once per message: which, why, and what that
  * message's task is doing. */
 void status_log_held_up(struct engine *engine);
+
+/* Logs every task that runs or waits for its retry, the oldest of each partition first, up to a bound; then the sums.
+ */
+void status_log_in_flight(const struct engine *engine);
 
 /* True: all is well. Otherwise text has a line for everything that needs somebody's attention. */
 bool status_is_healthy(const struct engine *engine, struct buffer *text);
@@ -20,5 +25,5 @@ bool status_is_healthy(const struct engine *engine, struct buffer *text);
 /* A member of its group, and taking work. */
 bool status_is_ready(const struct engine *engine);
 
-/* Prometheus' text format, 0.0.4. */
-void status_write_metrics(const struct engine *engine, struct buffer *text);
+/* Why the partition is not read on; NULL: it is. */
+const char *status_held_up_by(const struct engine *engine, const struct partition *partition);

@@ -1,10 +1,13 @@
 #include "workers/common/engine/task.h"
 
 #include "workers/common/base/auto.h"
+#include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
 #include "workers/common/engine/partition.h"
 #include "workers/common/kafka/consumer.h"
+
+enum { SLOW_JOB_MS = 60000 };
 
 struct loop *engine_loop(struct engine *engine)
 {
@@ -79,6 +82,14 @@ static void task_end_trial(struct task *task)
     }
 }
 
+static void task_count(const struct task *task)
+{
+    struct engine_counts *counts = &task->engine->counts;
+    int64_t lasted_ms = clock_monotonic_ms() - task->taken_at_ms;
+    histogram_add(&counts->lasted, lasted_ms);
+    counts->slow += lasted_ms >= SLOW_JOB_MS ? 1 : 0;
+}
+
 static void task_finish(struct task *task, bool is_put_aside)
 {
     struct partition *partition = task->partition;
@@ -100,12 +111,18 @@ static void task_finish(struct task *task, bool is_put_aside)
     task->engine->running_count--;
     ledger_find(&partition->ledger, task->record.offset)->mark = LEDGER_CANDIDATE;
     partition_finish(task);
-    task->engine->counts.done++;
+    task_count(task);
+}
+
+void task_done_as(struct task *task, enum job_result result)
+{
+    task->engine->counts.ended[result]++;
+    task_finish(task, false);
 }
 
 void task_done(struct task *task)
 {
-    task_finish(task, false);
+    task_done_as(task, JOB_OK);
 }
 
 static void task_discard_outputs(struct task *task)

@@ -107,11 +107,22 @@ static void turn_give_memory_back(struct engine *engine, int wait_ms)
     }
 }
 
+/* What has passed since the last call went into this. */
+static void turn_passed(struct engine *engine, enum loop_phase phase)
+{
+    int64_t now_us = clock_monotonic_us();
+    engine->counts.phase_us[phase] += now_us - engine->phase_since_us;
+    engine->counts.busy_us += (int64_t)engine->running_count * (now_us - engine->phase_since_us);
+    engine->phase_since_us = now_us;
+}
+
 bool turn_take(struct engine *engine, struct error *err)
 {
     int wait_ms = turn_wait_ms(engine);
     turn_give_memory_back(engine, wait_ms);
+    turn_passed(engine, LOOP_SETTLE);
     loop_wait(engine->loop, wait_ms);
+    turn_passed(engine, LOOP_WAIT);
     /* Nothing that a replaced process had begun may go on, not even by one packet, so this comes before anything else;
      * what it was sending when it was stopped is held back by the gate (turn_may_act). */
     if (turn_has_stalled(engine, err)) {
@@ -119,6 +130,7 @@ bool turn_take(struct engine *engine, struct error *err)
     }
     engine->turned_at_ms = clock_monotonic_ms();
     loop_dispatch(engine->loop);
+    turn_passed(engine, LOOP_PROCESS);
     if (turn_has_stalled(engine, err)) {
         return false;
     }
@@ -128,7 +140,13 @@ bool turn_take(struct engine *engine, struct error *err)
     turn_check_membership(engine);
     turn_watch(engine);
     group_restore(engine);
-    if (!intake_read(engine, err) || !start_tasks(engine, err) || !settle_advance(engine, err)) {
+    if (!intake_read(engine, err)) {
+        return false;
+    }
+    turn_passed(engine, LOOP_POLL);
+    bool is_started = start_tasks(engine, err);
+    turn_passed(engine, LOOP_START);
+    if (!is_started || !settle_advance(engine, err)) {
         return false;
     }
     group_advance_revocation(engine);

@@ -42,6 +42,8 @@ struct worker {
     void (*explain)(void *state, const struct task *task, struct buffer *text);
     /* The message cannot be worked on, now or ever: emit what makes that visible. The task ends when this returns. */
     void (*quarantine)(void *state, struct task *task, const char *reason);
+    /* May be NULL. Appends the worker's own numbers (base/metric.h) to the engine's. */
+    void (*write_metrics)(const void *state, struct buffer *text);
     /* May be NULL. A partition has come: from now on this worker is the only one for its keys. */
     void (*assigned)(void *state, int32_t partition);
     /* May be NULL. A partition has gone: forget what was concluded from being its only worker. */
@@ -59,6 +61,15 @@ struct loop *engine_loop(struct engine *engine);
 /* An eventfd that wakes the loop when written; for tables and the like. */
 int engine_wake_fd(struct engine *engine);
 
+/* How much there is to do, and how fast it goes: for a worker that tells how many of its kind are needed. */
+struct engine_load {
+    int64_t open_count;  /* messages of the partitions held here that are not settled, as of the last fetch */
+    uint64_t done_count; /* tasks that have ended since the start */
+    int64_t busy_ms;     /* the time that slots have been used, summed over all of them */
+    size_t slots;        /* tasks that may run at once */
+};
+void engine_load(const struct engine *engine, struct engine_load *ret_load);
+
 /* The input; lives until the task has ended. */
 const struct record *task_record(const struct task *task);
 const char *task_topic(const struct task *task); /* full name of the input topic */
@@ -74,6 +85,9 @@ void task_set_work(struct task *task, void *work);
 /* Adds an output; becomes visible when the task is done and committed. Takes ownership. */
 void task_emit(struct task *task, struct output *output);
 void task_done(struct task *task);
+/* The same, and how it is counted (tagfleet_jobs_total): task_done says JOB_OK. */
+enum job_result { JOB_OK, JOB_SKIPPED, JOB_FAILED };
+void task_done_as(struct task *task, enum job_result result);
 /* Takes the task again after delay_ms; what it has emitted is forgotten. */
 void task_retry(struct task *task, int64_t delay_ms);
 /* Ends the task through the worker's quarantine. */

@@ -2,6 +2,7 @@
 
 #include "workers/common/base/auto.h"
 #include "workers/common/base/log.h"
+#include "workers/common/base/process_metric.h"
 
 enum { ANSWER_MAXIMUM_BYTES = 4 * 1024 * 1024 };
 
@@ -19,6 +20,7 @@ static unsigned admin_write(const struct admin_view *view, const char *path, str
     }
     if (strcmp(path, "/metrics") == 0) {
         view->write_metrics(view->subject, body);
+        process_metric_write(body);
         return 200;
     }
     buffer_append_text(body, "there are /healthz, /readyz and /metrics\n");

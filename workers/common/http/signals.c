@@ -21,7 +21,7 @@ static void signals_readable(void *context)
     }
 }
 
-struct signals *signals_watch(struct loop *loop, int one_more, void (*on_signal)(void *context, int signal),
+struct signals *signals_watch(struct loop *loop, const int *wanted, void (*on_signal)(void *context, int signal),
                               void *context)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -30,8 +30,8 @@ struct signals *signals_watch(struct loop *loop, int one_more, void (*on_signal)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    if (one_more > 0) {
-        sigaddset(&set, one_more);
+    for (; *wanted != 0; wanted++) {
+        sigaddset(&set, *wanted);
     }
     sigprocmask(SIG_BLOCK, &set, NULL);
     struct signals *signals = memory_zeroed(1, sizeof(*signals));

@@ -1,5 +1,5 @@
 /*
- * SIGTERM, SIGINT and, if wanted, one more signal as events of the loop. SIGPIPE is ignored.
+ * SIGTERM, SIGINT and those that are wanted beside them as events of the loop. SIGPIPE is ignored.
  */
 #pragma once
 
@@ -8,7 +8,7 @@
 struct signals;
 
 /* Blocks the signals for the whole process (call it before any thread is made) and calls on_signal from the loop.
- * one_more: 0 for none. */
-struct signals *signals_watch(struct loop *loop, int one_more, void (*on_signal)(void *context, int signal),
+ * wanted: ended by 0. */
+struct signals *signals_watch(struct loop *loop, const int *wanted, void (*on_signal)(void *context, int signal),
                               void *context);
 void signals_unwatch(struct signals *signals); /* NULL is fine */

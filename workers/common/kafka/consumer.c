@@ -412,6 +412,15 @@ int64_t consumer_member_at_ms(const struct consumer *consumer)
     return consumer->member_at_ms;
 }
 
+int64_t consumer_end_offset(const struct consumer *consumer, int32_t partition)
+{
+    int64_t low;
+    int64_t high = -1;
+    bool is_known = rd_kafka_get_watermark_offsets(consumer->handle, consumer->topic, partition, &low, &high) ==
+                    RD_KAFKA_RESP_ERR_NO_ERROR;
+    return is_known && high >= 0 ? high : -1;
+}
+
 const struct error *consumer_failure(const struct consumer *consumer)
 {
     return &consumer->failure;

@@ -72,6 +72,9 @@ bool consumer_committed(struct consumer *consumer, int32_t partition, int timeou
  * session length after this one it may be over, and no earlier. May be set while a rebalance waits to be polled. */
 int64_t consumer_member_at_ms(const struct consumer *consumer);
 
+/* The end of an assigned partition as its last fetch told; -1: not known. Never blocks. */
+int64_t consumer_end_offset(const struct consumer *consumer, int32_t partition);
+
 /* Why nothing can be read at present, or the group not be joined; action ERROR_NONE when nothing is wrong. */
 const struct error *consumer_failure(const struct consumer *consumer);
 
