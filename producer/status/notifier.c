@@ -121,6 +121,7 @@ static bool notifier_ready(void *state, struct error *err)
         return false;
     }
     if (!tables_caught_up(notifier->tables)) {
+        *err = *tables_error(notifier->tables);
         notifier_complain(notifier);
         return false;
     }

@@ -85,6 +85,7 @@ static bool resolver_ready(void *state, struct error *err)
         return false;
     }
     if (!tables_caught_up(resolver->tables)) {
+        *err = *tables_error(resolver->tables);
         resolver_complain(resolver);
         return false;
     }
