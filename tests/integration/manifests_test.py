@@ -1,5 +1,6 @@
-"""What docker/kubernetes tells a cluster, held against the schemas of Kubernetes and KEDA and against the program itself."""
+"""What docker/kubernetes and config/systemd say, held against the schemas of those who read it and against the program."""
 import re
+import shutil
 import subprocess
 
 import jsonschema
@@ -117,3 +118,34 @@ def test_the_configuration_has_no_mistakes_but_secrets_that_are_elsewhere():
     checked = subprocess.run([BINARY, "config", "check", "--config", FOLDER / "tagfleet.cfg"], text=True, env={}, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE)
     assert [line for line in checked.stderr.splitlines() if "/run/secrets/" not in line] == []
+
+
+# --- systemd ---
+
+UNITS = sorted((ROOT / "config" / "systemd").iterdir())
+
+
+def test_units_are_what_systemd_takes_and_leave_little_open(tmp_path):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("there is no systemd-analyze here")
+    paths = []
+    for unit in UNITS:
+        paths.append(tmp_path / unit.name.replace("@.", "@1."))
+        paths[-1].write_text(unit.read_text().replace("/usr/local/bin/tagfleet", BINARY))
+    verified = subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    complaints = [line for line in verified.stdout.splitlines() if "tagfleet-" in line]
+    assert (verified.returncode, complaints) == (0, []), verified.stdout
+    for path in paths:
+        exposure = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=15", path], text=True, stdout=subprocess.PIPE)
+        assert exposure.returncode == 0, exposure.stdout[-200:]
+
+
+def test_units_know_the_exit_codes_and_the_drain():
+    assert [unit.name for unit in UNITS] == ["tagfleet-copier@.service", "tagfleet-notifier.service", "tagfleet-producer.service",
+                                             "tagfleet-resolver.service"]
+    for unit in UNITS:
+        lines = unit.read_text().splitlines()
+        role = re.search(r"tagfleet-(\w+)", unit.name).group(1)
+        assert any(line.startswith(f"ExecStart=/usr/local/bin/tagfleet {role} ") for line in lines)
+        assert {"Restart=always", "RestartPreventExitStatus=100", "KillSignal=SIGTERM"} <= set(lines)
+        assert int(next(line for line in lines if line.startswith("TimeoutStopSec=")).partition("=")[2]) >= 20
