@@ -375,6 +375,8 @@ static void server_write_metrics(const void *subject, struct buffer *text)
         metric_sample(text, "requests_refused_total", (double)server->refused[i], "status", refused_statuses[i], NULL);
     }
     metric_write(text, "spool_bytes", METRIC_GAUGE, "Deliveries on the disk.", (double)state.spool_bytes, NULL);
+    metric_write(text, "spool_maximum_bytes", METRIC_GAUGE, "Room for them; 0: no spool.",
+                 (double)state.spool_maximum_bytes, NULL);
     metric_write(text, "spooled_events_total", METRIC_COUNTER, "Events that went onto the disk.", (double)state.spooled,
                  NULL);
     metric_write(text, "replayed_events_total", METRIC_COUNTER, "Events that came from the disk to the brokers.",

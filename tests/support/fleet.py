@@ -48,7 +48,7 @@ class Role:
 
     def ask(self, path):
         """(status, text) of the role's admin listener."""
-        port = wait_for(lambda: re.search(r'msg="health and metrics" .* port=(\d+)', self.log()), 20, "the admin listener").group(1)
+        port = wait_for(lambda: re.search(r'"health and metrics".*port"?[=:]"?(\d+)', self.log()), 20, "the admin listener").group(1)
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()

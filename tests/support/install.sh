@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building, the demo and the tests need; what is there already is left alone.
-#   build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | manifests | python | all
+#   build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | manifests | prometheus | python | all
 #   docker: an engine for the tests of image and stack, where none answers
 #   peers: for `make bench-copier` alone, a light object store and other clients; what cannot be installed is said
 set -euo pipefail
@@ -130,6 +130,17 @@ install_keda() {
   install -m 644 "$source/config/crd/bases/keda.sh_scaledobjects.yaml" "$source/pkg/scalers/kafka_scaler.go" "$tools/keda/"
 }
 
+# The judge of rules, without the service that its package would start.
+install_promtool() {
+  say "promtool (from Debian's package of Prometheus)"
+  local folder
+  folder=$(mktemp -d)
+  (cd "$folder" && try_thrice apt-get download -qq prometheus 2>/dev/null) &&
+    dpkg -x "$folder"/prometheus_*.deb "$folder" &&
+    install -D -m 755 "$folder/usr/bin/promtool" "$tools/bin/promtool" || return 1
+  rm -rf "$folder"
+}
+
 build_deps() { install_packages "${build_packages[@]}"; }
 
 demo_deps() {
@@ -161,6 +172,7 @@ peers() {
 }
 git_server() { stamped gitea $gitea install_gitea || say "without Gitea: it needs Go 1.26.2 or newer and a C compiler"; }
 manifests() { stamped keda $keda install_keda; }
+prometheus() { stamped promtool 1 install_promtool; }
 proxies() { stamped toxiproxy $toxiproxy install_toxiproxy; }
 python() { stamped python "$(md5sum <$support/requirements.txt)" install_venv "$tools/venv" $support/requirements.txt; }
 
@@ -174,8 +186,9 @@ proxies) proxies ;;
 git-server) git_server ;;
 docker) docker ;;
 manifests) manifests ;;
+prometheus) prometheus ;;
 peers) peers ;;
 python) python ;;
-all) test_deps; demo_deps; python; kafka; stores; proxies; git_server; manifests ;;
+all) test_deps; demo_deps; python; kafka; stores; proxies; git_server; manifests; prometheus ;;
 *) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | docker | manifests | peers | python | all" >&2; exit 2 ;;
 esac
