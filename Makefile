@@ -144,6 +144,11 @@ down:                                   ## ends it and forgets everything
 stack-test: all                         ## the image and the stack, from outside, while containers are killed and scaled
 	@$(PYTEST) -c tests/integration/pytest.ini tests/integration/stack_test.py $(ARGS)
 
+# The tests that depend most on what libraries do; in build/trixie, all of them: FILES=tests/integration
+TRIXIE_FILES := $(addprefix tests/integration/,main_job_test.py promises_test.py engine_test.py producer_test.py commands_test.py)
+test-trixie:                            ## unit tests and the main stories with Debian 13's compiler and libraries, in a container
+	@tests/support/docker/suite.sh all trixie $(or $(FILES),$(TRIXIE_FILES))
+
 faults: all $(BUILD)/bin/trial            ## the engine while everything around it breaks; ARGS=... goes to pytest
 	@$(PYTEST) -c tests/faults/pytest.ini tests/faults $(ARGS)
 
@@ -202,7 +207,7 @@ format:                                 ## rewrite the sources' layout
 	@clang-format -i $(SOURCES) $(HEADERS) $(TESTS) $(FUZZERS) $(wildcard tests/support/*.c tests/support/tools/*.c tests/bench/*.c)
 
 clean:                                  ## remove what was built; installed tools stay
-	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/log build/soak build/tagfleet
+	@rm -rf build/trixie build/release build/debug build/asan build/tsan build/fuzz build/log build/soak build/tagfleet
 
 distclean:                              ## remove the build folder with the installed tools
 	@rm -rf build
@@ -210,7 +215,7 @@ distclean:                              ## remove the build folder with the inst
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-.PHONY: all deps test-deps demo image up down stack-test test tests-built unit replay check integration faults soak soak-fleet bench bench-copier bench-producer bench-check memcheck fuzz lint format clean distclean help
+.PHONY: all deps test-deps demo image up down stack-test test-trixie test tests-built unit replay check integration faults soak soak-fleet bench bench-copier bench-producer bench-check memcheck fuzz lint format clean distclean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

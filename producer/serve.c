@@ -8,6 +8,7 @@
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/base/command.h"
+#include "workers/common/base/file.h"
 #include "workers/common/base/log.h"
 #include "workers/common/base/metric.h"
 #include "workers/common/http/admin.h"
@@ -27,6 +28,7 @@ enum {
     MISTAKES_MAXIMUM = 16 * 1024,
     FORWARDED_MAXIMUM = 4096,
     HEAD_MAXIMUM_BYTES = 32 * 1024,
+    PEM_MAXIMUM = 1024 * 1024,
     REQUEST_TIMEOUT_S = 20,
 };
 
@@ -373,6 +375,8 @@ static void server_write_metrics(const void *subject, struct buffer *text)
         metric_sample(text, "requests_refused_total", (double)server->refused[i], "status", refused_statuses[i], NULL);
     }
     metric_write(text, "spool_bytes", METRIC_GAUGE, "Deliveries on the disk.", (double)state.spool_bytes, NULL);
+    metric_write(text, "spool_maximum_bytes", METRIC_GAUGE, "Room for them; 0: no spool.",
+                 (double)state.spool_maximum_bytes, NULL);
     metric_write(text, "spooled_events_total", METRIC_COUNTER, "Events that went onto the disk.", (double)state.spooled,
                  NULL);
     metric_write(text, "replayed_events_total", METRIC_COUNTER, "Events that came from the disk to the brokers.",
@@ -400,14 +404,28 @@ static bool proxies_read(const struct options *options, struct networks *ret_pro
     return true;
 }
 
+static bool pem_check(const char *option, const char *path, struct buffer *mistakes)
+{
+    struct error err;
+    AUTO(buffer) struct buffer content;
+    buffer_init(&content, PEM_MAXIMUM);
+    if (!file_read(path, &content, &err)) {
+        buffer_append_format(mistakes, "%s: %s %s\n", option, path, err.text);
+        return false;
+    }
+    return true;
+}
+
 static bool tls_check(const struct options *options, struct buffer *mistakes)
 {
-    bool has_certificate = options_text(options, "producer.tls_certificate") != NULL;
-    bool has_key = options_text(options, "producer.tls_key") != NULL;
-    if (has_certificate != has_key) {
+    const char *certificate = options_text(options, "producer.tls_certificate");
+    const char *key = options_text(options, "producer.tls_key");
+    if ((certificate != NULL) != (key != NULL)) {
         buffer_append_text(mistakes, "producer: tls_certificate and tls_key belong together: set both or neither\n");
+        return false;
     }
-    return has_certificate == has_key;
+    bool is_right = certificate == NULL || pem_check("producer.tls_certificate", certificate, mistakes);
+    return (key == NULL || pem_check("producer.tls_key", key, mistakes)) && is_right;
 }
 
 static bool server_read(const struct options *options, struct server *server, struct buffer *mistakes)

@@ -31,7 +31,8 @@ struct parcel {
 struct store {
     struct loop *loop;
     struct publisher *publisher;
-    struct spool *spool; /* NULL: none is wanted */
+    struct spool *spool;
+    int64_t spool_maximum_bytes; /* NULL: none is wanted */
     size_t waiting;
     size_t sent; /* parcels that wait for the brokers and may yet go to the disk */
     struct parcel *for_disk;
@@ -339,7 +340,8 @@ static bool store_open_spool(struct store *store, const struct options *options,
     if (folder == NULL || folder[0] == '\0') {
         return true;
     }
-    if (!spool_open(folder, options_integer(options, "producer.spool_maximum"), &store->spool, &findings, err)) {
+    store->spool_maximum_bytes = options_integer(options, "producer.spool_maximum");
+    if (!spool_open(folder, store->spool_maximum_bytes, &store->spool, &findings, err)) {
         return false;
     }
     if (findings.damaged > 0) {
@@ -388,6 +390,7 @@ void store_look(const struct store *store, struct store_state *ret_state)
     *ret_state = (struct store_state){
         .waiting = store->waiting,
         .has_spool = store->spool != NULL,
+        .spool_maximum_bytes = store->spool_maximum_bytes,
         .spool_bytes = store->spool != NULL ? spool_size_bytes(store->spool) : 0,
         .away_since_ms = store->away_since_ms,
         .is_broken = store->is_broken,

@@ -41,10 +41,11 @@ struct store_state {
     size_t waiting; /* puts that are not done */
     bool has_spool;
     int64_t spool_bytes;
-    int64_t away_since_ms; /* clock_monotonic_ms; 0: the brokers are there, as far as is known */
-    bool is_broken;        /* the publisher will never store anything again: a new process may */
-    uint64_t replayed;     /* events that came from the disk to the brokers */
-    uint64_t spooled;      /* events that went onto it */
+    int64_t spool_maximum_bytes; /* 0 without a spool */
+    int64_t away_since_ms;       /* clock_monotonic_ms; 0: the brokers are there, as far as is known */
+    bool is_broken;              /* the publisher will never store anything again: a new process may */
+    uint64_t replayed;           /* events that came from the disk to the brokers */
+    uint64_t spooled;            /* events that went onto it */
 };
 void store_look(const struct store *store, struct store_state *ret_state);
 

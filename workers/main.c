@@ -54,24 +54,43 @@ static void log_start(const struct command_line *line)
     kafka_start_role(line->command->name);
 }
 
-/* Every mistake of the configuration, also those that only a role could see. */
-static bool config_is_valid(const struct options *options, struct buffer *mistakes)
+static bool producer_check(const struct options *options, struct buffer *mistakes)
 {
-    AUTO(plan) struct plan *plan = NULL;
-    bool is_plan_valid = plan_read(options, &plan, mistakes);
-    bool is_notifier_valid = notifier_check(options, mistakes);
     bool is_kafka_valid = kafka_check(options, mistakes);
-    return serve_check(options, mistakes) && is_kafka_valid && is_notifier_valid && is_plan_valid;
+    return serve_check(options, mistakes) && is_kafka_valid;
 }
 
-static int config_check(const struct command_line *line)
+static bool resolver_role_check(const struct options *options, struct buffer *mistakes)
 {
-    AUTO(buffer) struct buffer mistakes;
-    buffer_init(&mistakes, 64 * 1024);
-    if (!config_is_valid(line->options, &mistakes)) {
-        (void)fputs(mistakes.ptr, stderr);
-        return EXIT_PERMANENT;
-    }
+    bool is_kafka_valid = kafka_check(options, mistakes);
+    return resolver_check(options, mistakes) && is_kafka_valid;
+}
+
+static bool copier_role_check(const struct options *options, struct buffer *mistakes)
+{
+    bool is_kafka_valid = kafka_check(options, mistakes);
+    return copier_check(options, mistakes) && is_kafka_valid;
+}
+
+static bool notifier_role_check(const struct options *options, struct buffer *mistakes)
+{
+    bool is_kafka_valid = kafka_check(options, mistakes);
+    return notifier_check(options, mistakes) && is_kafka_valid;
+}
+
+/* Of all roles; but what real jobs need and only a resolver does may be missing. */
+static bool config_check(const struct options *options, struct buffer *mistakes)
+{
+    AUTO(plan) struct plan *plan = NULL;
+    bool is_valid = kafka_check(options, mistakes);
+    is_valid = plan_read(options, &plan, mistakes) && is_valid;
+    is_valid = copier_check(options, mistakes) && is_valid;
+    is_valid = notifier_check(options, mistakes) && is_valid;
+    return serve_check(options, mistakes) && is_valid;
+}
+
+static int config_run(const struct command_line *line)
+{
     (void)printf("%s: no mistakes\n", line->config_path != NULL ? line->config_path : "no file, defaults only");
     return EXIT_OK;
 }
@@ -113,27 +132,34 @@ static const char role_exit_codes[] =
 
 int main(int argc, char **argv)
 {
-    static const struct command producer = {
-        .name = "producer", .summary = "run the webhooks' server", .run = producer_run, .more = role_exit_codes};
+    static const struct command producer = {.name = "producer",
+                                            .summary = "run the webhooks' server",
+                                            .check = producer_check,
+                                            .run = producer_run,
+                                            .more = role_exit_codes};
     static const struct command resolver = {.name = "resolver",
                                             .summary = "run a resolver: events to deployments and jobs",
                                             .flags = role_flags,
+                                            .check = resolver_role_check,
                                             .run = resolver_run,
                                             .more = role_exit_codes};
     static const struct command copier = {.name = "copier",
                                           .summary = "run a copier: jobs to objects in the accounts' buckets",
                                           .flags = role_flags,
+                                          .check = copier_role_check,
                                           .run = copier_run,
                                           .more = role_exit_codes};
     static const struct command notifier = {.name = "notifier",
                                             .summary =
                                                 "run a notifier: results to statuses of commits at the git hosts",
                                             .flags = role_flags,
+                                            .check = notifier_role_check,
                                             .run = notifier_run,
                                             .more = role_exit_codes};
     static const struct command config = {.name = "config check",
                                           .summary = "read the configuration, report every mistake with its line",
-                                          .run = config_check,
+                                          .check = config_check,
+                                          .run = config_run,
                                           .more = "Exit codes: 0 no mistakes, 100 mistakes."};
     const struct command commands[] = {
         producer,

@@ -115,7 +115,7 @@ def engine_rate(bench, count):
         ends = Ends(bench.broker, trial.prefix + "trial-out", PARTITIONS)
         worker = trial.start(wait_ready=False)
         found = rate(bench, trial, count, ends, worker.process)
-        per_commit = trial.metric(worker, "jobs_settled_total") / trial.metric(worker, "commits_total")
+        per_commit = worker.metric("jobs_settled_total") / worker.metric("commits_total")
     finally:
         trial.close()
     bench.check(trial, count)
@@ -282,7 +282,7 @@ SPREAD = 8
 
 def held(trial, worker):
     """The partitions a worker reads."""
-    return {int(one) for one in re.findall(r'^tagfleet_partition_incomplete_offsets\{.*partition="(\d+)"\}', trial.ask(worker, "/metrics")[1], re.M)}
+    return {int(one) for one in re.findall(r'^tagfleet_partition_incomplete_offsets\{.*partition="(\d+)"\}', worker.ask("/metrics")[1], re.M)}
 
 
 def spread(trial, workers, partitions):
@@ -362,7 +362,7 @@ def cpu_seconds(worker):
 def settle(bench, trial, worker, ends, total):
     """All work done, and a little rest in which the engine may give memory back."""
     ends.watch(total, RUN_SECONDS, lambda: worker.process.poll() is None)
-    wait_for(lambda: trial.metric(worker, "inflight") == 0, 60, "nothing in memory")
+    wait_for(lambda: worker.metric("inflight") == 0, 60, "nothing in memory")
     time.sleep(3)
     return resident_mib(worker)
 

@@ -26,6 +26,12 @@ def faults(seed, seconds):
     return [Fault(round(gap * (n + dice.uniform(0.6, 1.4)), 1), what, whom) for n, (what, whom) in enumerate(chosen)]
 
 
+def restarts(seconds):
+    """A rolling restart: each role is told to end and started anew, one after the other, twice."""
+    gap = seconds / (2 * len(ROLES) + 1)
+    return [Fault(round(gap * (n + 1), 1), "end", whom) for n, whom in enumerate(2 * ROLES)]
+
+
 def commit_of(seed, number):
     return hashlib.sha1(f"{seed} {number}".encode()).hexdigest()
 

@@ -135,12 +135,13 @@ def hook_body(push):
 
 
 class Soak:
-    def __init__(self, folder, seed, seconds, pushes, accounts):
+    def __init__(self, folder, seed, seconds, pushes, accounts, is_rolling):
         self.folder, self.seed, self.seconds = Path(folder), seed, seconds
         self.accounts = [f"{222222222222 + n:012d}" for n in range(accounts)]
         self.pushes = fleet_schedule.pushes(seed, pushes)
         self.repetitions = fleet_schedule.repetitions(seed, self.pushes)
-        self.faults = fleet_schedule.faults(seed, seconds)
+        self.faults = fleet_schedule.restarts(seconds) if is_rolling else fleet_schedule.faults(seed, seconds)
+        self.good_ends = (0,) if is_rolling else (0, 111, -signal.SIGKILL)
         self.broker = Broker(self.folder / "kafka")
         self.store = Versitygw(self.folder / "store")
         self.front = None
@@ -290,9 +291,9 @@ class Soak:
         }
 
     def crashes(self):
-        """Ends that nobody has asked for: 0 is a drain, 111 asks for the restart that it gets, -9 was us."""
+        """Ends that nobody has asked for: 0 is a drain; under fire, 111 asks for the restart that it gets, -9 was us."""
         return [f"{name} ended {count} times with {code}" for name, slot in self.slots.items()
-                for code, count in slot.ends.items() if code not in (0, 111, -signal.SIGKILL)]
+                for code, count in slot.ends.items() if code not in self.good_ends]
 
 
 def arguments():
@@ -301,6 +302,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pushes", type=int, default=200)
     parser.add_argument("--accounts", type=int, default=100)
+    parser.add_argument("--rolling", action="store_true", help="nothing but a rolling restart, twice")
     parser.add_argument("--folder", help="where servers and roles write; kept only when the run fails")
     return parser.parse_args()
 
@@ -310,9 +312,9 @@ def main():
     folder = Path(given.folder or tempfile.mkdtemp(prefix="tagfleet-soak-")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     say(f"seed {given.seed}, folder {folder}")
-    for fault in fleet_schedule.faults(given.seed, given.seconds):
-        say(f"  {fault.at:6.1f} s  {fault.what} {fault.whom}")
-    with Soak(folder, given.seed, given.seconds, given.pushes, given.accounts) as soak:
+    with Soak(folder, given.seed, given.seconds, given.pushes, given.accounts, given.rolling) as soak:
+        for fault in soak.faults:
+            say(f"  {fault.at:6.1f} s  {fault.what} {fault.whom}")
         soak.run()
         soak.settle()
         wrong = soak.judge()

@@ -9,7 +9,6 @@ import pytest
 from tests.support.fleet import wait_for
 from tests.support.proxy import Proxy
 from tests.support.stores import MAIN
-from tests.support.trial import Trial
 
 COMMIT = "%040x" % 0xc0b1e5
 ERROR = "<Error><Code>{}</Code><Message>made up</Message><RequestId>r</RequestId></Error>"
@@ -82,12 +81,12 @@ def test_health_names_the_job_that_holds_up_a_partition_and_what_it_is_doing(wat
     fleet.upload_build(f"held-{names[0]}", FILES)
     fleet.deploy(COMMIT, f"held-{names[0]}")
     copier = fleet.roles[-1]
-    status, text = wait_for(lambda: (lambda answer: answer[0] == 503 and "; job " in answer[1] and answer)(Trial.ask(copier, "/healthz")),
+    status, text = wait_for(lambda: (lambda answer: answer[0] == 503 and "; job " in answer[1] and answer)(copier.ask("/healthz")),
                             30, "bad health")
     assert f'key "{names[0]}"' in text and f"/{names[0]} " in text and ("awaits" in text or "copies" in text or "is tried again" in text), text
     lines, _ = fleet.wait(COMMIT)
     assert {line["account"]: line["outcome"] for line in lines[:-1]} == {one: "failed" if one == names[0] else "succeeded" for one in names}
-    wait_for(lambda: Trial.ask(copier, "/healthz")[0] == 200, 10, "good health")
+    wait_for(lambda: copier.ask("/healthz")[0] == 200, 10, "good health")
 
 
 def test_an_account_in_backoff_holds_its_key_and_not_its_partition(watched, versitygw, new_account):

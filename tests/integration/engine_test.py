@@ -62,7 +62,7 @@ def test_workers_that_end_in_order_leave_no_suspicion(make_trial):
     trial.order([("slow", "9000 0 1 done slow")] + [(f"k{number}", f"5 0 1 done t{number}") for number in range(20)])
     for _ in range(3):
         worker = trial.start("trial.drain=100ms")
-        wait_for(lambda: trial.metric(worker, "slots", state="used") == 1, 30, "the slow task's start")
+        wait_for(lambda: worker.metric("slots", state="used") == 1, 30, "the slow task's start")
         assert worker.stop() == 0
         assert "unfinished work is given back" in worker.log()
     worker = trial.start()
@@ -75,13 +75,13 @@ def test_a_worker_that_would_put_everything_aside_stops_and_says_so(make_trial):
     trial = make_trial()
     trial.order([(f"k{number % 9}", f"0 0 0 reject bad{number}") for number in range(400)])
     worker = trial.start("trial.max_rejected=50", "trial.max_running=8")
-    wait_for(lambda: trial.ask(worker, "/healthz")[0] == 503, 30, "the valve")
+    wait_for(lambda: worker.ask("/healthz")[0] == 503, 30, "the valve")
     time.sleep(2)
     put_aside = len(trial.outputs())
     assert 50 <= put_aside < 70, put_aside
-    assert "stopped" in trial.ask(worker, "/healthz")[1]
-    assert trial.ask(worker, "/readyz")[0] == 503
-    assert trial.metric(worker, "stopped") == 1
+    assert "stopped" in worker.ask("/healthz")[1]
+    assert worker.ask("/readyz")[0] == 503
+    assert worker.metric("stopped") == 1
     assert "level=error" in worker.log() and "nearly all messages are put aside" in worker.log()
     assert worker.stop() == 0
     trial.start("trial.max_rejected=0")
@@ -96,16 +96,16 @@ def test_a_stuck_task_holds_up_its_partition_only_at_the_bound_and_is_named_in_l
     trial.order([(f"k{number}", f"0 0 1 done p1-{number}") for number in range(120)], partition=1)
     worker = trial.start("trial.max_ahead=50")
     wait_for(lambda: "held up by its oldest message" in worker.log(), 30, "the log line")
-    status, text = trial.ask(worker, "/healthz")
+    status, text = worker.ask("/healthz")
     assert status == 503 and "partition 0 is held up" in text and "offset 1" in text and 'key "stuck"' in text and "runs" in text
-    assert trial.metric(worker, "partition_held_up", partition="0") == 1
-    assert trial.metric(worker, "partition_watermark", partition="0") == 1
+    assert worker.metric("partition_held_up", partition="0") == 1
+    assert worker.metric("partition_watermark", partition="0") == 1
     wait_for(lambda: len(trial.outputs()) == 1 + 49 + 120, 30, "all that may be done meanwhile")
     # While its tasks are being committed, the other partition may be at the bound, too, for a moment.
-    wait_for(lambda: trial.metric(worker, "partition_held_up", partition="1") == 0, 10, "the other partition")
-    assert trial.metric(worker, "partition_held_up", partition="0") == 1
+    wait_for(lambda: worker.metric("partition_held_up", partition="1") == 0, 10, "the other partition")
+    assert worker.metric("partition_held_up", partition="0") == 1
     trial.wait_done()
-    wait_for(lambda: trial.ask(worker, "/healthz")[0] == 200, 10, "good health")
+    wait_for(lambda: worker.ask("/healthz")[0] == 200, 10, "good health")
     outputs = trial.outputs()
     assert len(outputs) == 242 and all(numbers == ["1"] for numbers in outputs.values())
 
@@ -123,7 +123,7 @@ def test_one_key_with_100000_waiting_tasks_does_not_slow_the_others(make_trial):
     wait_for(lambda: len(others()) == 2000, 90, "all tasks of other keys")
     hogs = len(trial.outputs()) - 2000
     assert hogs < 20000, f"{hogs} tasks of the long queue were done before those of other keys"
-    assert trial.metric(worker, "inflight") > 80000
+    assert worker.metric("inflight") > 80000
     worker.kill()
 
 
@@ -144,18 +144,18 @@ def test_with_a_full_map_the_oldest_task_holds_up_its_partition_and_a_restart_do
     trial = make_trial(partitions=1)
     fill_the_map(trial, "15000 0 1 done slow0")
     worker = trial.start()
-    wait_for(lambda: trial.metric(worker, "partition_held_up") == 1, 30, "the full map")
+    wait_for(lambda: worker.metric("partition_held_up") == 1, 30, "the full map")
     wait_for(lambda: "the map of finished work is full" in worker.log(), 30, "the log line")
-    assert "the map of finished work is full" in trial.ask(worker, "/healthz")[1]
-    assert 3000 < trial.metric(worker, "offset_map_bytes") <= 4096
+    assert "the map of finished work is full" in worker.ask("/healthz")[1]
+    assert 3000 < worker.metric("offset_map_bytes") <= 4096
     assert 500 < len(trial.outputs()) < 1500
     worker.kill()
     # Ending in order is no death either, although what has no room in the map is given back.
     in_order = trial.start("trial.drain=1s")
-    wait_for(lambda: trial.metric(in_order, "partition_held_up") == 1, 40, "the full map again")
+    wait_for(lambda: in_order.metric("partition_held_up") == 1, 40, "the full map again")
     assert in_order.stop() == 0
     last = trial.start()
-    wait_for(lambda: trial.metric(last, "jobs_known_total") > 0, 40, "the map to be read")
+    wait_for(lambda: last.metric("jobs_known_total") > 0, 40, "the map to be read")
     assert "vanished" in in_order.log() and "vanished" not in last.log()
     all_are_done_once(trial)
 
@@ -179,7 +179,7 @@ def test_after_deaths_with_a_full_map_the_oldest_task_goes_on(make_trial):
     fill_the_map(trial, "20 400 1 done slow0")
     for _ in range(3):
         worker = trial.start(instance="one")
-        wait_for(lambda: trial.metric(worker, "partition_held_up") == 1 or trial.lag() == 0, 40, "the full map")
+        wait_for(lambda: worker.metric("partition_held_up") == 1 or trial.lag() == 0, 40, "the full map")
         worker.kill()
     trial.start(instance="one")
     all_are_done_once(trial)
@@ -190,7 +190,7 @@ def test_a_living_process_that_drops_everything_is_no_death(make_trial):
     stall = trial.directory / "stall"
     worker = trial.start(f"trial.stall={stall}", "trial.stall_for=9s")
     trial.order([("slow", "2000 0 1 done before"), ("slow", "5000 0 1 done slow")])
-    wait_for(lambda: trial.metric(worker, "slots", state="used") == 1, 30, "the start")
+    wait_for(lambda: worker.metric("slots", state="used") == 1, 30, "the start")
     stall.touch()
     trial.order([("k", "0 0 1 done other")])
     trial.wait_done()

@@ -8,7 +8,6 @@ import pytest
 from tests.support.fleet import wait_for
 from tests.support.messages import TOPICS
 from tests.support.stores import MAIN_SECRET, ROLE
-from tests.support.trial import Trial
 
 COMMIT = "%040x" % 0x150
 FORGED = "d-00000000000f0e9d"
@@ -137,7 +136,7 @@ def test_no_secret_is_written_anywhere(neighbours, minio):
     minio.front.fail(f"arn:aws:iam::{mine}:role/{ROLE}", 1, 403, "AccessDenied")
     forge(into_buckets_of(other))
     fleet.run("where")
-    asked = [Trial.ask(role, path)[1] for role in fleet.roles for path in ("/healthz", "/readyz", "/metrics")]
+    asked = [role.ask(path)[1] for role in fleet.roles for path in ("/healthz", "/readyz", "/metrics")]
     for role in fleet.roles:
         assert role.stop() == 0
     written = {f"log of {role.name}": role.log() for role in fleet.roles} | {f"admin {n}": text for n, text in enumerate(asked)}

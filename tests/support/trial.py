@@ -1,10 +1,7 @@
 """The engine with the worker of tests/support/tools/trial_worker.c: its topics, its orders, its processes."""
 import os
-import re
 import resource
 import subprocess
-import urllib.error
-import urllib.request
 import uuid
 from pathlib import Path
 
@@ -83,22 +80,3 @@ class Trial:
 
     def wait_done(self, seconds=60):
         wait_for(lambda: self.lag() == 0, seconds, "the end of the work")
-
-    @staticmethod
-    def ask(worker, path):
-        """(status, text) of the worker's admin listener."""
-        port = re.search(r'msg="health and metrics" .* port=(\d+)', worker.log()).group(1)
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as answer:
-            return answer.code, answer.read().decode()
-
-    @classmethod
-    def metric(cls, worker, name, **labels):
-        """The number of a metric, summed over what has these labels."""
-        total = 0
-        for line in cls.ask(worker, "/metrics")[1].splitlines():
-            if re.match(rf"tagfleet_{name}[{{ ]", line) and all(f'{key}="{value}"' in line for key, value in labels.items()):
-                total += float(line.rsplit(" ", 1)[1])
-        return total

@@ -288,13 +288,15 @@ static void what_is_refused_without_being_handed_over_is_told(void **state)
         const char *bytes;
         unsigned status;
         const char *reason;
+        const char *other_reason; /* of a libmicrohttpd that refuses it by itself, as 1.0 does */
     } rows[] = {
         {long_header, 431, "not a request"},
         {many_headers, 431, "too many headers"},
         {"POST / HTTP/1.1\r\n\r\n", 400, "not a request"},
         {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
-         "more than once"},
-        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, "more than once"},
+         "more than once", "not a request"},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, "more than once",
+         "not a request"},
         {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n", 413, "too large"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -316,7 +318,10 @@ static void what_is_refused_without_being_handed_over_is_told(void **state)
                      desk.refused_reason);
         }
         assert_int_equal(desk.refused_status, rows[i].status);
-        assert_non_null(strstr(desk.refused_reason, rows[i].reason));
+        if (strstr(desk.refused_reason, rows[i].reason) == NULL) {
+            assert_non_null(rows[i].other_reason);
+            assert_non_null(strstr(desk.refused_reason, rows[i].other_reason));
+        }
         desk_close(&desk);
     }
 }

@@ -98,7 +98,7 @@ static char *load_fails(const char *content, const char *first_set, const char *
     }
     size_t count = (first_set != NULL) + (second_set != NULL);
     assert_false(options_load(tables, content != NULL ? scratch.path : NULL, sets, count, &options, &mistakes));
-    assert_null(options);
+    options_free(options);
     const char *at = mistakes.ptr;
     for (const char *found; (found = strstr(at, scratch.path)) != NULL; at = found + strlen(scratch.path)) {
         buffer_append(&shown, slice_from(at, (size_t)(found - at)));
@@ -287,6 +287,7 @@ static void a_file_that_is_not_there_is_refused_by_name(void **state)
     buffer_init(&mistakes, 1000);
     assert_false(options_load(tables, "/nowhere/tagfleet.cfg", NULL, 0, &options, &mistakes));
     assert_string_equal(mistakes.ptr, "/nowhere/tagfleet.cfg: cannot be read: No such file or directory\n");
+    assert_null(options);
 }
 
 static void values_outside_their_bounds_are_refused_and_on_them_taken(void **state)

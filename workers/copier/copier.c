@@ -160,12 +160,20 @@ static void copier_look(void *context)
     copier->timer = loop_after(engine_loop(copier->engine), WANTED_LOOK_MS, copier_look, copier);
 }
 
-static bool copier_start(struct engine *engine, const struct options *options, void **ret_state, struct error *err)
+bool copier_check(const struct options *options, struct buffer *mistakes)
 {
+    struct error err;
     struct aws_client_settings client = aws_settings_read(options);
-    if (!endpoint_settings_check(&client.endpoints, err)) {
+    if (!endpoint_settings_check(&client.endpoints, &err)) {
+        buffer_append_format(mistakes, "aws: %s\n", err.text);
         return false;
     }
+    return true;
+}
+
+static bool copier_start(struct engine *engine, const struct options *options, void **ret_state, struct error *err)
+{
+    (void)err;
     struct copier *copier = memory_zeroed(1, sizeof(*copier));
     struct delivery_shared *shared = &copier->shared;
     struct roles_settings roles = {

@@ -9,3 +9,6 @@
 
 extern const struct worker copier_worker;
 extern const struct option copier_options[];
+
+/* What is wrong with the copier's part of the config, a line each. True when nothing is. */
+bool copier_check(const struct options *options, struct buffer *mistakes) MUST_CHECK;

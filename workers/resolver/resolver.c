@@ -40,6 +40,20 @@ static void resolver_stop(void *state)
     free(resolver);
 }
 
+bool resolver_check(const struct options *options, struct buffer *mistakes)
+{
+    struct error err;
+    AUTO(plan) struct plan *plan = NULL;
+    if (!plan_read(options, &plan, mistakes)) {
+        return false;
+    }
+    if (!plan_is_complete(plan, &err)) {
+        buffer_append_format(mistakes, "%s\n", err.text);
+        return false;
+    }
+    return true;
+}
+
 static bool resolver_start(struct engine *engine, const struct options *options, void **ret_state, struct error *err)
 {
     struct resolver *resolver = memory_zeroed(1, sizeof(*resolver));
@@ -49,7 +63,6 @@ static bool resolver_start(struct engine *engine, const struct options *options,
     resolver->memory = memory_new();
     memory_readers(resolver->memory, readers);
     bool is_started = plan_read(options, &resolver->plan, &mistakes) || error_set(err, ERROR_FATAL, "%s", mistakes.ptr);
-    is_started = is_started && plan_is_complete(resolver->plan, err);
     is_started =
         is_started && tables_open(options, readers, MEMORY_COUNT, engine_wake_fd(engine), &resolver->tables, err);
     if (!is_started) {

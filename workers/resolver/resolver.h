@@ -8,3 +8,6 @@
 #include "workers/common/engine/worker.h"
 
 extern const struct worker resolver_worker;
+
+/* What is wrong with the resolver's part of the config, or missing for real jobs, a line each. True when nothing is. */
+bool resolver_check(const struct options *options, struct buffer *mistakes) MUST_CHECK;

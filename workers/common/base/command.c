@@ -271,17 +271,17 @@ static int command_run(struct command_line *line, const struct common_values *co
     line->config_path = config_path_find(common);
     AUTO(buffer) struct buffer mistakes;
     buffer_init(&mistakes, 64 * 1024);
-    struct options *options = NULL;
-    bool is_loaded =
-        options_load(line->tables, line->config_path, common->sets, common->set_count, &options, &mistakes);
-    if (!is_loaded && !line->command->is_offline) {
+    AUTO(options) struct options *options = NULL;
+    bool is_valid = options_load(line->tables, line->config_path, common->sets, common->set_count, &options, &mistakes);
+    if (line->command->check != NULL && options != NULL) {
+        is_valid = line->command->check(options, &mistakes) && is_valid;
+    }
+    if (!is_valid && !line->command->is_offline) {
         (void)fputs(mistakes.ptr, stderr);
         return EXIT_PERMANENT;
     }
     line->options = options;
-    int exit_code = line->command->run(line);
-    options_free(options);
-    return exit_code;
+    return line->command->run(line);
 }
 
 int command_main(const struct command *commands, const struct option *const *tables, int argc, char **argv)

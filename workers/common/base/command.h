@@ -36,6 +36,9 @@ struct command {
     const char *arguments; /* for the help: "TAG ID[,ID...]" */
     const char *summary;
     const struct flag *flags; /* may be NULL */
+    /* May be NULL. Appends a line for each mistake in the options that their tables cannot see; true: there is none.
+     * Nothing is run as long as there is one of either kind. */
+    bool (*check)(const struct options *options, struct buffer *mistakes);
     int (*run)(const struct command_line *line);
     const char *more; /* further help: exit codes, examples; may be NULL */
     bool is_offline;  /* runs without a configuration: a mistake in it does not matter */

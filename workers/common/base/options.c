@@ -83,7 +83,6 @@ void options_free(struct options *options)
         free(options);
     }
 }
-DEFINE_AUTO(options, struct options *);
 
 static void items_add(struct setting *setting, const char *text)
 {
@@ -125,13 +124,15 @@ static bool setting_from_integer(struct setting *setting, const char *text, cons
 
 static bool setting_from_duration(struct setting *setting, const char *text, const struct origin *origin)
 {
-    if (!duration_parse(text, &setting->number)) {
+    int64_t duration_ms;
+    if (!duration_parse(text, &duration_ms)) {
         return mistake(origin, setting->row->name, "must be a duration such as 500ms, 30s or 10m, not \"%s\"", text);
     }
-    if (!number_is_within(setting->row, setting->number)) {
+    if (!number_is_within(setting->row, duration_ms)) {
         return mistake(origin, setting->row->name, "must be from %" PRId64 " ms to %" PRId64 " ms, not \"%s\"",
                        setting->row->minimum, setting->row->maximum, text);
     }
+    setting->number = duration_ms;
     return true;
 }
 
@@ -241,6 +242,21 @@ static bool group_read(struct options *options, const config_setting_t *group, c
                        const struct origin *origin);
 
 // NOLINTNEXTLINE(misc-no-recursion): see group_read.
+static bool item_read(struct options *group, const struct setting *setting, const config_setting_t *item,
+                      const struct origin *at)
+{
+    options_add_rows(group, setting->row->group, at->mistakes);
+    bool is_valid = group_read(group, item, "", at);
+    for (const struct option *row = setting->row->group; row->name != NULL; row++) {
+        if (row->is_required && !options_setting(group, row->name)->is_set) {
+            is_valid = mistake(at, setting->row->name, "needs %s: %s", row->name, row->help);
+        }
+    }
+    return is_valid;
+}
+
+/* A group with a mistake is left out. */
+// NOLINTNEXTLINE(misc-no-recursion): see group_read.
 static bool groups_read(struct setting *setting, const config_setting_t *list, const struct origin *origin)
 {
     bool is_valid = true;
@@ -251,17 +267,14 @@ static bool groups_read(struct setting *setting, const config_setting_t *list, c
             is_valid = mistake(&at, setting->row->name, "must hold groups { ... }");
             continue;
         }
-        struct options *group = memory_zeroed(1, sizeof(*group));
-        options_add_rows(group, setting->row->group, origin->mistakes);
+        AUTO(options) struct options *group = memory_zeroed(1, sizeof(*group));
+        if (!item_read(group, setting, item, &at)) {
+            is_valid = false;
+            continue;
+        }
         setting->groups =
             memory_resized((void *)setting->groups, (setting->group_count + 1) * sizeof(struct options *));
-        setting->groups[setting->group_count++] = group;
-        is_valid = group_read(group, item, "", origin) && is_valid;
-        for (const struct option *row = setting->row->group; row->name != NULL; row++) {
-            if (row->is_required && !options_setting(group, row->name)->is_set) {
-                is_valid = mistake(&at, setting->row->name, "needs %s: %s", row->name, row->help);
-            }
-        }
+        setting->groups[setting->group_count++] = TAKE(group);
     }
     return is_valid;
 }
@@ -394,21 +407,22 @@ static bool group_read(struct options *options, const config_setting_t *group, c
     return is_valid;
 }
 
-static bool file_read(struct options *options, const char *path, struct buffer *mistakes)
+/* False: the file says nothing at all. *ret_is_valid: nothing that it says is a mistake. */
+static bool file_read(struct options *options, const char *path, bool *ret_is_valid, struct buffer *mistakes)
 {
     config_t config;
     config_init(&config);
-    bool is_valid = config_read_file(&config, path) == CONFIG_TRUE;
-    if (!is_valid && config_error_type(&config) == CONFIG_ERR_FILE_IO) {
+    bool is_read = config_read_file(&config, path) == CONFIG_TRUE;
+    if (!is_read && config_error_type(&config) == CONFIG_ERR_FILE_IO) {
         buffer_append_format(mistakes, "%s: cannot be read: %s\n", path, strerror(errno));
-    } else if (!is_valid) {
+    } else if (!is_read) {
         buffer_append_format(mistakes, "%s:%d: %s\n", path, config_error_line(&config), config_error_text(&config));
     } else {
         struct origin origin = {.file = path, .mistakes = mistakes};
-        is_valid = group_read(options, config_root_setting(&config), "", &origin);
+        *ret_is_valid = group_read(options, config_root_setting(&config), "", &origin);
     }
     config_destroy(&config);
-    return is_valid;
+    return is_read;
 }
 
 struct environment_read {
@@ -473,18 +487,18 @@ bool options_load(const struct option *const *tables, const char *file_path, con
     for (size_t i = 0; tables[i] != NULL; i++) {
         options_add_rows(options, tables[i], mistakes);
     }
-    bool is_valid = file_path == NULL || file_read(options, file_path, mistakes);
+    bool is_valid = true;
+    if (file_path != NULL && !file_read(options, file_path, &is_valid, mistakes)) {
+        return false;
+    }
     struct environment_read read = {mistakes, true};
     index_each(&options->settings, environment_visit, &read);
     is_valid = read.is_valid && is_valid;
     for (size_t i = 0; i < override_count; i++) {
         is_valid = override_apply(options, overrides[i].assignment, mistakes) && is_valid;
     }
-    if (!is_valid) {
-        return false;
-    }
     *ret_options = TAKE(options);
-    return true;
+    return is_valid;
 }
 
 /* An unknown name is a mistake of ours that any test shows. */

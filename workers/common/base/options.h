@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "workers/common/base/auto.h"
 #include "workers/common/base/buffer.h"
 
 #include <stdbool.h>
@@ -46,10 +47,13 @@ struct option_override {
 };
 
 /* Reads file_path (NULL: no file), the environment and the overrides. tables is ended by NULL. Returns false and
- * appends every mistake as one line to mistakes. The caller frees with options_free. */
+ * appends every mistake as one line to mistakes. *ret_options is what could be read all the same, so that further
+ * mistakes can be looked for: an option with a mistake has its default, a group with one is left out; NULL when the
+ * file cannot be read at all. The caller frees it with options_free. */
 bool options_load(const struct option *const *tables, const char *file_path, const struct option_override *overrides,
                   size_t override_count, struct options **ret_options, struct buffer *mistakes) MUST_CHECK;
-void options_free(struct options *options);
+void options_free(struct options *options); /* NULL is fine */
+DEFINE_AUTO(options, struct options *);
 
 /* The name must be a row of a table; anything else is a bug. Texts are borrowed from the options. */
 const char *options_text(const struct options *options, const char *name); /* NULL when not set */

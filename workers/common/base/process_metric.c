@@ -18,9 +18,9 @@ enum {
     STAT_RESIDENT = 24,
 };
 
-static void append(struct buffer *text, const char *name, const char *type, double value)
+static void append(struct buffer *text, const char *name, const char *type, const char *help, double value)
 {
-    buffer_append_format(text, "# TYPE %s %s\n%s %.15g\n", name, type, name, value);
+    buffer_append_format(text, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", name, help, name, type, name, value);
 }
 
 /* The name of the command may hold anything; behind its last bracket there are numbers only. */
@@ -47,8 +47,10 @@ static void append_from_stat(struct buffer *text)
     }
     /* Ticks since the machine's start, as clock_monotonic_ms counts. */
     double booted_s = (double)(clock_wall_ms() - clock_monotonic_ms()) / 1000;
-    append(text, "process_resident_memory_bytes", "gauge", resident_pages * (double)sysconf(_SC_PAGESIZE));
-    append(text, "process_start_time_seconds", "gauge", booted_s + began_ticks / (double)sysconf(_SC_CLK_TCK));
+    append(text, "process_resident_memory_bytes", "gauge", "Memory that is in RAM.",
+           resident_pages * (double)sysconf(_SC_PAGESIZE));
+    append(text, "process_start_time_seconds", "gauge", "When it began, since 1970.",
+           booted_s + began_ticks / (double)sysconf(_SC_CLK_TCK));
 }
 
 static void append_descriptors(struct buffer *text)
@@ -63,9 +65,9 @@ static void append_descriptors(struct buffer *text)
         count += entry->d_name[0] != '.' ? 1 : 0;
     }
     closedir(folder);
-    append(text, "process_open_fds", "gauge", (double)count - 1); /* one is the folder */
+    append(text, "process_open_fds", "gauge", "Open descriptors.", (double)count - 1); /* one is the folder */
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        append(text, "process_max_fds", "gauge", (double)limit.rlim_cur);
+        append(text, "process_max_fds", "gauge", "How many may be open.", (double)limit.rlim_cur);
     }
 }
 
@@ -73,7 +75,7 @@ void process_metric_write(struct buffer *text)
 {
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
-        append(text, "process_cpu_seconds_total", "counter",
+        append(text, "process_cpu_seconds_total", "counter", "CPU time, in user and system mode.",
                (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
     }

@@ -1,0 +1,146 @@
+"""How processes begin, hold still and end: what whoever runs a fleet does to them."""
+import re
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.support.fleet import Fleet, wait_for
+from tests.support.kafka import Broker
+from tests.support.trial import Trial
+
+
+@pytest.fixture
+def trial(broker, tmp_path):
+    made = Trial(broker, tmp_path / "trial")
+    yield made
+    made.close()
+
+
+def order(trial, first, count, milliseconds=0):
+    trial.order([(f"k{number}", f"{milliseconds} 0 1 done t{number}") for number in range(first, first + count)])
+
+
+# --- quiet ---
+
+def test_who_is_quiet_finishes_what_runs_however_long_and_takes_nothing_until_it_goes_on(trial):
+    """Longer than the drain of an end, which is 100 ms here."""
+    worker = trial.start("trial.drain=100ms")
+    order(trial, 0, 3, 4000)
+    wait_for(lambda: worker.metric("slots", state="used") == 3, 30, "the start")
+    worker.signal(signal.SIGTSTP)
+    wait_for(lambda: worker.ask("/readyz")[0] == 503, 5, "the word that it takes nothing")
+    order(trial, 3, 5)
+    wait_for(lambda: len(trial.outputs()) == 3, 20, "what was running")
+    wait_for(lambda: "msg=drained" in worker.log(), 20, "the end of its membership")
+    time.sleep(2)
+    assert len(trial.outputs()) == 3 and worker.process.poll() is None
+    assert worker.ask("/healthz")[0] == 200
+    worker.signal(signal.SIGCONT)
+    wait_for(lambda: len(trial.outputs()) == 8, 30, "the rest")
+    assert worker.ask("/readyz")[0] == 200
+    assert worker.stop() == 0
+    assert all(numbers == ["1"] for numbers in trial.outputs().values())
+
+
+def test_while_one_is_quiet_the_others_have_its_partitions(trial):
+    quiet = trial.start()
+    quiet.signal(signal.SIGTSTP)
+    wait_for(lambda: "msg=drained" in quiet.log(), 20, "the end of its membership")
+    other = trial.start()
+    order(trial, 0, 30)
+    trial.wait_done()
+    assert other.metric("jobs_total", result="ok") == 30
+    quiet.signal(signal.SIGTERM)
+    assert quiet.process.wait(10) == 0
+
+
+def test_a_quiet_producer_is_not_ready_and_stores_what_comes_all_the_same(broker, make_fleet):
+    fleet = make_fleet(broker, config='producer: { listen = "127.0.0.1:0"; hooks = ( { name = "a"; provider = "generic"; unsigned = true; } ); };')
+    producer = fleet.start("producer")
+    wait_for(lambda: producer.ask("/readyz")[0] == 200, 20, "readiness")
+    producer.signal(signal.SIGTSTP)
+    wait_for(lambda: producer.ask("/readyz")[0] == 503, 5, "the word that it wants nothing")
+    port = re.search(r"msg=ready port=(\d+)", producer.log()).group(1)
+    body = b'{"repository":"acme/app","ref":"refs/tags/v-1.0.0-qa","commit":"4f2d6a1c9be07835d1a2f06c7e5b9348ac10de77"}'
+    with socket.create_connection(("127.0.0.1", int(port))) as client:
+        client.sendall(b"POST /hooks/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert client.recv(1000).startswith(b"HTTP/1.1 202")
+    producer.signal(signal.SIGCONT)
+    wait_for(lambda: producer.ask("/readyz")[0] == 200, 5, "readiness again")
+
+
+# --- looked at ---
+
+def test_whoever_asks_is_told_what_is_in_flight_and_nothing_else_changes(trial):
+    worker = trial.start("trial.max_running=2")
+    order(trial, 0, 5, 3000)
+    wait_for(lambda: worker.metric("slots", state="used") == 2, 30, "the start")
+    worker.signal(signal.SIGUSR1)
+    wait_for(lambda: "in flight, all told" in worker.log(), 5, "the answer")
+    lines = [line for line in worker.log().splitlines() if 'msg="in flight"' in line]
+    assert len(lines) == 2 and all("runs, attempt 1" in line and "partition=" in line and "offset " in line for line in lines)
+    assert "told=2 running=2" in worker.log()
+    trial.wait_done()
+    assert all(numbers == ["1"] for numbers in trial.outputs().values())
+
+
+# --- ending ---
+
+def test_an_end_waits_for_what_runs_and_a_second_word_does_not(trial):
+    patient = trial.start("trial.drain=60s")
+    order(trial, 0, 1, 30000)
+    wait_for(lambda: patient.metric("slots", state="used") == 1, 30, "the start")
+    patient.signal(signal.SIGTERM)
+    wait_for(lambda: "msg=draining" in patient.log(), 5, "the drain")
+    time.sleep(1)
+    assert patient.process.poll() is None
+    patient.signal(signal.SIGTERM)
+    assert patient.process.wait(15) == 0
+    assert 'msg="ending now"' in patient.log() and "given back" in patient.log()
+    assert trial.outputs() == {}
+
+
+# --- beginning ---
+
+@pytest.mark.parametrize("role", ["producer", "resolver", "copier", "notifier"])
+def test_a_role_tells_every_mistake_of_its_configuration_and_has_touched_nothing(role, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+        config = f"""kafka = {{ brokers = "127.0.0.1:{port}"; security = "sasl_tls"; }};
+            {role} = {{ admin = 7; no_such = 1; }};
+            log = {{ level = "loud"; }};"""
+        fleet = Fleet(Broker(tmp_path / "never-started"), None, tmp_path / "fleet", config)
+        done = fleet.run(role, timeout=20, env={"TAGFLEET_KAFKA_BROKERS": f"127.0.0.1:{port}", "TAGFLEET_AWS_MAIN_ACCOUNT": "1"})
+        assert done.returncode == 100, done.stderr
+        lines = done.stderr.splitlines()
+        for wrong in (f"{role}.no_such", "log.level", "kafka.sasl_mechanism", "kafka.sasl_user", "kafka.sasl_password_file"):
+            assert any(wrong in line for line in lines), (wrong, lines)
+        assert any("tagfleet.cfg:2:" in line for line in lines)
+        nobody.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            nobody.accept()
+
+
+def test_roles_that_begin_without_brokers_wait_say_so_and_are_ready_only_when_they_are_heard(tmp_path):
+    broker = Broker(tmp_path / "kafka")
+    broker.start()
+    config = 'producer: { listen = "127.0.0.1:0"; hooks = ( { name = "a"; provider = "generic"; unsigned = true; } ); };'
+    fleet = Fleet(broker, None, tmp_path / "fleet", config)
+    try:
+        fleet.__enter__()
+        broker.kill()
+        roles = [fleet.start(name, wait_ready=False) for name in ("producer", "resolver", "copier", "notifier")]
+        for role in roles:
+            wait_for(lambda: role.ask("/healthz")[0] == 503, 30, f"the {role.name}'s bad health")
+            assert role.ask("/readyz")[0] == 503, role.name
+            wait_for(lambda: re.search("level=(warning|error) .*broker", role.log()), 30, f"the {role.name}'s word")
+        broker.start()
+        for role in roles:
+            wait_for(lambda: role.ask("/readyz")[0] == 200, 60, f"the {role.name}'s readiness")
+            wait_for(lambda: role.ask("/healthz")[0] == 200, 20, f"the {role.name}'s good health")
+    finally:
+        fleet.__exit__()
+        broker.stop()
+    assert [role.process.returncode for role in roles] == [0, 0, 0, 0]
