@@ -118,10 +118,10 @@ static bool notifier_ready(void *state, struct error *err)
 {
     struct notifier *notifier = state;
     if (notifier->has_new_partitions && !tables_refresh(notifier->tables, 0, 1, REFRESH_TIMEOUT_MS, err)) {
-        log_event(LOG_WARNING, "the table statuses cannot be read for now", "reason", err->text, NULL);
         return false;
     }
     if (!tables_caught_up(notifier->tables)) {
+        *err = *tables_error(notifier->tables);
         notifier_complain(notifier);
         return false;
     }

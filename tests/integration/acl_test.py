@@ -1,18 +1,18 @@
 """config/kafka-acls.txt is what each role and command needs: the main job under exactly these rights, one name for each, and
 without any single one of them something fails, says so, and goes on when the right is there again."""
-import json
+import itertools
+import re
 import shlex
 
 import pytest
+import requests
 
-from tests.support import messages
 from tests.support.fleet import wait_for
 from tests.support.git_host import GitHost
 from tests.support.kafka import ROOT
 from tests.support.stores import STORES
 
 ROLES = ("producer", "resolver", "copier", "notifier")
-COMMIT = "%040x"
 
 
 def rights(prefix):
@@ -33,56 +33,144 @@ def rights(prefix):
 class Guarded:
     """A fleet whose every process has a name of its own at the brokers."""
 
-    def __init__(self, fleet, broker, host):
-        self.fleet, self.broker, self.host = fleet, broker, host
+    def __init__(self, fleet, broker, host, account):
+        self.fleet, self.broker, self.host, self.account = fleet, broker, host, account
         self.rights = rights(fleet.prefix)
+        self.commits = (f"{0xac1 << 20 | n:040x}" for n in itertools.count())
+        self.letters = 0
+        self.roles = {}
         broker.allow([(who, *right) for who, all_of in self.rights.items() for right in all_of])
-        self.commits = iter(COMMIT % (0xac1 << 20 | n) for n in range(1000))
-        self.logs = {}
 
     def run(self, who, *command):
         return self.fleet.run(*command, env=self.broker.environment(who))
 
     def start(self, role):
-        return self.fleet.start(role, env=self.broker.environment(role))
+        self.roles[role] = self.fleet.start(role, env=self.broker.environment(role))
+
+    def port(self, role, message):
+        """Where a role listens, from the line of its log that says so."""
+        return re.search(f'msg="?{message}.*port=([0-9]+)', self.roles[role].log())[1]
+
+    def health(self, role):
+        return requests.get(f"http://127.0.0.1:{self.port(role, 'health and metrics')}/healthz", timeout=10)
+
+    def hook(self):
+        """A push; the status of its answer."""
+        body = {"ref": "refs/heads/other", "before": "0" * 40, "after": next(self.commits), "repository": {"full_name": "acme/app"},
+                "created": True, "deleted": False, "forced": False, "commits": []}
+        return requests.post(f"http://127.0.0.1:{self.port('producer', 'ready')}/hooks/hook", json=body, timeout=10,
+                             headers={"X-GitHub-Event": "push", "X-GitHub-Delivery": body["after"]}).status_code
+
+    def use(self):
+        """A build for one more commit, and an unreadable message for each role: all rights of the workers are used. Returns
+        what tells whether all of it has come to its end."""
+        sha = next(self.commits)
+        for topic in ("events", "jobs", "results"):
+            self.fleet.produce_garbage(topic, "key", f"no message {sha}".encode())
+        self.letters += 3
+        self.fleet.deploy(sha, "build-1")
+        return lambda: any(post[1] == sha and post[3] == "success" for post in self.host.posts) \
+            and len(self.fleet.records("dead")) == self.letters
 
 
 @pytest.fixture
 def guarded(secure_broker, servers, make_fleet, new_account, tmp_path):
     host = GitHost()
-    (tmp_path / "token").write_text("the-token\n")
-    store = servers("moto", STORES["moto"])
-    account = new_account()
+    host.move("refs/heads/main", "1" * 40)
+    (tmp_path / "token").write_text(host.token + "\n")
+    store, account = servers("moto", STORES["moto"]), new_account()
     store.add_account(account)
+    github = f'provider = "github"; api_url = "{host.url}"; token_file = "{tmp_path}/token"'
     fleet = make_fleet(secure_broker, store, config=f"""
-        producer: {{ listen = "127.0.0.1:0"; hooks = ( {{ name = "hook"; provider = "github"; unsigned = true; status = true;
-            api_url = "{host.url}"; token_file = "{tmp_path}/token"; repositories = ( "*" ); }} );
-            repositories = ( {{ name = "acme/polled"; provider = "github"; api_url = "{host.url}"; token_file = "{tmp_path}/token"; poll = "1s"; }} ); }};""")
-    made = Guarded(fleet, secure_broker, host)
-    made.account = account
-    yield made
+        producer: {{ listen = "127.0.0.1:0"; repositories = ( {{ name = "acme/app"; {github}; poll = "1s"; }} );
+            hooks = ( {{ name = "hook"; {github}; unsigned = true; status = true; repositories = ( "acme/app" ); }} ); }};""")
+    fleet.upload_build("build-1")
+    yield Guarded(fleet, secure_broker, host, account)
     host.close()
 
 
 def test_the_whole_job_runs_under_exactly_these_rights(guarded):
-    fleet = guarded.fleet
+    fleet, emitted = guarded.fleet, next(guarded.commits)
     fleet.broker.delete_topic(fleet.prefix + "accounts")
-    done = guarded.run("topics-create", "topics", "create")
-    assert done.returncode == 0, done.stderr + done.stdout
-    done = guarded.run("topics-check", "topics", "check")
-    print(done.stdout, done.stderr)
-    roles = {role: guarded.start(role) for role in ROLES}
-    done = guarded.run("map", "map", "set", "branch/main", guarded.account)
-    assert done.returncode == 0, done.stderr
-    build = f"build-{guarded.account}"
-    fleet.upload_build(build)
-    sha = next(guarded.commits)
-    done = guarded.run("emit", "emit", "--repository", "acme/app", "--ref", "refs/heads/main", "--commit", sha, "--build", build)
-    assert done.returncode == 0, done.stderr
-    done = guarded.run("wait", "wait", "--repository", "acme/app", "--ref", "refs/heads/main", "--commit", sha, "--timeout", "30s")
-    assert done.returncode == 0, done.stderr + done.stdout
-    done = guarded.run("plan", "plan", "refs/heads/main", "--repository", "acme/app", "--commit", sha)
-    print(done)
-    for name, role in roles.items():
-        print(name, role.log())
-    assert 0
+    commit = ("--repository", "acme/app", "--ref", "refs/heads/main", "--commit", emitted)
+    before = (("topics-create", "topics", "create"), ("topics-check", "topics", "check"),
+              ("map", "map", "set", "branch/main", guarded.account), ("map", "map", "list"))
+    after = (("emit", "emit", *commit, "--build", "build-1"), ("wait", "wait", *commit, "--timeout", "30s"), ("wait", "status"),
+             ("plan", "plan", "refs/heads/main", "--repository", "acme/app", "--commit", emitted))
+    for who, *command in before:
+        done = guarded.run(who, *command)
+        assert done.returncode == 0, (who, done.stdout, done.stderr)
+    for role in ROLES:
+        guarded.start(role)
+    for who, *command in after:
+        done = guarded.run(who, *command)
+        assert done.returncode == 0, (who, done.stdout, done.stderr)
+    wait_for(guarded.use(), 30, "all rights used")
+    assert guarded.hook() == 202
+    wait_for(lambda: any(b"tagfleet/poll" in event.value() for event in fleet.broker.read_all(fleet.prefix + "events")), 20, "a poll")
+    for role in guarded.roles.values():
+        assert "kafka-acls" not in role.log(), role.log()
+
+
+def test_a_role_that_lacks_one_right_says_so_and_goes_on_when_it_has_it(guarded):
+    fleet = guarded.fleet
+    fleet.must("map", "set", "branch/main", guarded.account)
+    for role in ROLES[1:]:
+        guarded.start(role)
+    wait_for(guarded.use(), 30, "the first build")
+    # What one role lacks does not keep the other from using the rights that it is to lack.
+    pairs = [[(who, right) for who, right in (("resolver", one), ("copier", other)) if right is not None]
+             for one, other in itertools.zip_longest(guarded.rights["resolver"], guarded.rights["copier"])]
+    for lacking in [*pairs, *([("notifier", right)] for right in guarded.rights["notifier"])]:
+        guarded.broker.forbid([(who, *right) for who, right in lacking])
+        for who, (_, name, _, operation) in lacking:
+            # A role reads the tables that it writes itself only when it begins.
+            if operation == "READ" and ("TOPIC", name, "LITERAL", "WRITE") in guarded.rights[who]:
+                assert guarded.roles[who].stop() == 0
+                guarded.start(who)
+        told = {who: len(guarded.roles[who].log()) for who, _ in lacking}
+        is_done = guarded.use()
+        for who, right in lacking:
+            role = guarded.roles[who]
+            wait_for(lambda: "kafka-acls" in role.log()[told[who]:], 20, f"{who} tells that it lacks {right}")
+            wait_for(lambda: "kafka-acls" in guarded.health(who).text, 20, f"/healthz of {who} tells that it lacks {right}")
+        guarded.broker.allow([(who, *right) for who, right in lacking])
+        wait_for(is_done, 40, f"{lacking} are there again, and the work goes on")
+        for who, right in lacking:
+            assert guarded.roles[who].process.poll() is None, (who, right)
+            wait_for(lambda: guarded.health(who).status_code == 200, 20, f"/healthz of {who} is green again after {right}")
+
+
+def test_a_producer_that_lacks_one_right_answers_503_and_says_why(guarded):
+    broker, (events, refs) = guarded.broker, guarded.rights["producer"]
+    guarded.start("producer")
+    log = guarded.roles["producer"].log
+    broker.forbid([("producer", *events)])
+    assert guarded.hook() == 503
+    wait_for(lambda: "kafka-acls" in log(), 20, "the missing right is told")
+    assert guarded.health("producer").status_code == 503
+    broker.allow([("producer", *events)])
+    wait_for(lambda: guarded.hook() == 202, 20, "the right counts again")
+    told = len(log())
+    broker.forbid([("producer", *refs)])
+    wait_for(lambda: "kafka-acls" in log()[told:], 20, "the missing right of the poll is told")
+    broker.allow([("producer", *refs)])
+
+
+def test_a_command_that_lacks_one_right_fails_and_says_so(guarded):
+    guarded.fleet.must("map", "set", "branch/main", guarded.account)
+    commit = "c" * 40
+    commands = {
+        "emit": ("emit", "--repository", "acme/app", "--ref", "refs/heads/main", "--commit", commit, "--build", "build-1"),
+        "wait": ("status",), "map": ("map", "add", "qa", guarded.account), "topics-create": ("topics", "create"),
+        "plan": ("plan", "refs/heads/main", "--repository", "acme/app", "--commit", commit, "--build", "build-1"),
+        "topics-check": ("topics", "check")}
+    assert {*commands, *ROLES} == set(guarded.rights)
+    for who, command in commands.items():
+        for right in guarded.rights[who]:
+            guarded.broker.forbid([(who, *right)])
+            denied = guarded.run(who, *command)
+            guarded.broker.allow([(who, *right)])
+            assert denied.returncode != 0 and "kafka-acls" in denied.stderr, (who, right, denied)
+        allowed = guarded.run(who, *command)
+        assert allowed.returncode == 0, (who, allowed)

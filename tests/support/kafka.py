@@ -204,12 +204,16 @@ class Broker:
         client.delete_topics([topic])[topic].result(15)
 
     def produce(self, topic, key, value, headers=None, partition=None):
+        extra = {} if partition is None else {"partition": partition}
+        self.produce_all([dict(topic=topic, key=key, value=value, headers=headers, **extra)])
+
+    def produce_all(self, messages):
         failures = []
         producer = Producer({"bootstrap.servers": self.address, "enable.idempotence": True})
-        extra = {} if partition is None else {"partition": partition}
-        producer.produce(topic, value, key, headers=headers, on_delivery=lambda error, _: failures.append(error), **extra)
+        for message in messages:
+            producer.produce(**message, on_delivery=lambda error, _: failures.append(error))
         producer.flush(15)
-        if failures != [None]:
+        if failures != [None] * len(messages):
             raise RuntimeError(f"not stored: {failures}")
 
     def lag(self, group, topic):

@@ -95,10 +95,10 @@ static bool resolver_ready(void *state, struct error *err)
     struct resolver *resolver = state;
     size_t count = resolver->has_new_partitions ? MEMORY_COUNT : MEMORY_DIRECTORY_COUNT;
     if (!tables_refresh(resolver->tables, MEMORY_DIRECTORY, count, REFRESH_TIMEOUT_MS, err)) {
-        log_event(LOG_WARNING, "the tables cannot be read for now", "reason", err->text, NULL);
         return false;
     }
     if (!tables_caught_up(resolver->tables)) {
+        *err = *tables_error(resolver->tables);
         resolver_complain(resolver);
         return false;
     }

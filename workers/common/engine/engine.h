@@ -101,9 +101,10 @@ struct engine {
     bool has_leftover; /* a consumer that would not close */
     bool has_joined;
     bool is_awaiting_ready;
-    bool is_outside;  /* the broker has not said for a session's length that this process is a member */
-    bool was_outside; /* once in this membership */
-    bool is_static;   /* its name stays over restarts */
+    struct error obstacle; /* why the worker is not ready, ERROR_NONE: it is, or will be in a moment */
+    bool is_outside;       /* the broker has not said for a session's length that this process is a member */
+    bool was_outside;      /* once in this membership */
+    bool is_static;        /* its name stays over restarts */
     bool is_revoking;
     bool was_busy; /* something ran when the group wanted partitions back */
     int64_t revoke_deadline_ms;

@@ -79,7 +79,9 @@ static bool intake_failed(const struct consumer_event *event, struct error *err)
         *err = event->err;
         return false;
     }
-    log_event(LOG_WARNING, "reading failed for now", "reason", event->err.text, NULL);
+    if (!event->is_said_again) {
+        log_event(LOG_WARNING, "reading failed for now", "reason", event->err.text, NULL);
+    }
     return true;
 }
 

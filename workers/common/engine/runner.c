@@ -160,6 +160,7 @@ static int runner_serve(struct engine *engine, const struct options *options, co
             log_event(LOG_ERROR, "gives up", "reason", err.text, NULL);
             return EXIT_TEMPORARY;
         }
+        engine->obstacle = err;
         log_event(LOG_WARNING, "joining again: everything in flight was dropped", "reason", err.text, NULL);
         usleep((useconds_t)(1000 * backoff_ms(failures - 1, REJOIN_FIRST_MS, REJOIN_MAXIMUM_MS)));
         runner_rest(engine);

@@ -2,6 +2,7 @@
 
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
+#include "workers/common/base/log.h"
 #include "workers/common/engine/engine.h"
 #include "workers/common/engine/partition.h"
 
@@ -100,11 +101,21 @@ static void start_alone(struct engine *engine, struct partition *partition)
     }
 }
 
+/* Why the worker cannot begin anything: logged when it begins, told by /healthz while it lasts. */
+static void start_note_obstacle(struct engine *engine, const struct error *err)
+{
+    if (err->action != ERROR_NONE && engine->obstacle.action == ERROR_NONE) {
+        log_event(LOG_WARNING, "nothing can begin for now", "reason", err->text, NULL);
+    }
+    engine->obstacle = *err;
+}
+
 static bool start_is_ready(struct engine *engine, bool *has_asked, struct error *err)
 {
     *err = (struct error){0};
     engine->is_awaiting_ready =
         !*has_asked && engine->worker->ready != NULL && !engine->worker->ready(engine->state, err);
+    start_note_obstacle(engine, err);
     *has_asked = true;
     return !engine->is_awaiting_ready;
 }

@@ -7,6 +7,7 @@
 #include "workers/common/engine/partition.h"
 #include "workers/common/kafka/consumer.h"
 #include "workers/common/kafka/reach.h"
+#include "workers/common/kafka/transaction.h"
 
 #include <inttypes.h>
 
@@ -14,6 +15,7 @@ enum {
     REASON_MAXIMUM_BYTES = 1024,
     KEY_MAXIMUM_BYTES = 200,
     IN_FLIGHT_LINES_MAXIMUM = 1000,
+    ABORTS_WORTH_A_LINE = 4, /* one or two are a rebalance */
 };
 
 const char *status_held_up_by(const struct engine *engine, const struct partition *partition)
@@ -135,6 +137,12 @@ bool status_is_healthy(const struct engine *engine, struct buffer *text)
     }
     if (engine->consumer != NULL && consumer_failure(engine->consumer)->action != ERROR_NONE) {
         buffer_append_format(text, "reading fails: %s\n", consumer_failure(engine->consumer)->text);
+    }
+    if (engine->aborts_in_a_row >= ABORTS_WORTH_A_LINE && engine->transaction != NULL) {
+        buffer_append_format(text, "nothing can be committed: %s\n", transaction_error(engine->transaction)->text);
+    }
+    if (engine->obstacle.action != ERROR_NONE) {
+        buffer_append_format(text, "nothing can begin: %s\n", engine->obstacle.text);
     }
     if (engine->is_outside) {
         buffer_append_text(text, "no answer from the group's broker for too long\n");

@@ -304,19 +304,22 @@ static void consumer_tell_rebalance(struct consumer *consumer, struct consumer_e
 
 static void consumer_tell(struct consumer *consumer, rd_kafka_message_t *message, struct consumer_event *ret_event)
 {
-    consumer->failure.action = ERROR_NONE;
     switch (message->err) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
+        consumer->failure.action = ERROR_NONE;
         ret_event->kind = CONSUMER_MESSAGE;
         record_from_message(message, &ret_event->record);
         break;
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        consumer->failure.action = ERROR_NONE;
         ret_event->kind = CONSUMER_END;
         ret_event->offset = message->offset;
         break;
     default:
         ret_event->kind = CONSUMER_FAILED;
         handle_error(&ret_event->err, message->err, rd_kafka_message_errstr(message));
+        ret_event->is_said_again =
+            consumer->failure.action != ERROR_NONE && strcmp(consumer->failure.text, ret_event->err.text) == 0;
         consumer->failure = ret_event->err;
         break;
     }

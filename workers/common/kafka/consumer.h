@@ -30,6 +30,7 @@ struct consumer_event {
     const int32_t *partitions; /* valid until the next call */
     size_t partition_count;
     struct error err;
+    bool is_said_again; /* CONSUMER_FAILED for the same reason as before: each partition has its own say */
 };
 
 struct consumer_settings {

@@ -72,7 +72,8 @@ char *kafka_name(const struct options *options, const char *short_name)
  * has such a line, whichever handle it belongs to and whoever polls that; what else fails is told by the call. */
 static void handle_log(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
-    static const char *const told_elsewhere[] = {"FAIL", "ERROR", "TXNERR", "SSLCERTVRFY"};
+    static const char *const told_elsewhere[] = {"FAIL",     "ERROR",      "TXNERR",    "SSLCERTVRFY",
+                                                 "ADDPARTS", "ADDOFFSETS", "TXNOFFSETS"};
     (void)handle;
     bool is_told = false;
     for (size_t i = 0; i < sizeof(told_elsewhere) / sizeof(told_elsewhere[0]); i++) {

@@ -26,7 +26,7 @@ static const struct {
 } meanings[] = {
     {"SASL authentication error", REACH_REFUSED, ADD_SCRAM,
      "are kafka.sasl_user, the password in kafka.sasl_password_file and kafka.sasl_mechanism what the brokers know?"},
-    {"mechanism", REACH_REFUSED, ADD_NOTHING,
+    {"mechanism handshake failed: Broker:", REACH_REFUSED, ADD_NOTHING,
      "kafka.sasl_mechanism must be one that the brokers have enabled on this listener"},
     {"certificate verify failed", REACH_REFUSED, ADD_VERIFICATION,
      "a broker's certificate must be signed by an authority in kafka.ca_file, be valid today, and name the host as "

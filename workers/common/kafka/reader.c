@@ -189,7 +189,9 @@ enum reader_outcome reader_next(struct reader *reader, int timeout_ms, struct re
         }
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             reader->partitions[message->partition].position = message->offset;
-        } else if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        } else if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+                   message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+            /* That it may not use its group does not matter: it never joins. */
             handle_error(err, message->err, reader->topic);
             rd_kafka_message_destroy(message);
             return READER_FAILED;

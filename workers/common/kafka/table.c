@@ -22,7 +22,7 @@ struct tables {
     rd_kafka_queue_t *queue;
     struct table tables[TABLES_MAXIMUM];
     size_t count;
-    struct error err; /* the last one of reading */
+    struct error err; /* the last one of reading, until something is read */
 };
 
 static void tables_free(struct tables *tables)
@@ -122,7 +122,9 @@ static void tables_take(struct tables *tables, const rd_kafka_message_t *message
         }
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             table->position = message->offset;
+            tables->err.action = ERROR_NONE;
         } else if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            tables->err.action = ERROR_NONE;
             table->reader.apply(table->reader.context, slice_from(message->key, message->key_len),
                                 slice_from(message->payload, message->len));
             table->position = message->offset + 1;
