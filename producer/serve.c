@@ -14,6 +14,7 @@
 #include "workers/common/http/admin.h"
 #include "workers/common/http/signals.h"
 #include "workers/common/kafka/reach.h"
+#include "workers/common/kafka/round_trip.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -388,6 +389,7 @@ static void server_write_metrics(const void *subject, struct buffer *text)
     metric_write(text, "ready", METRIC_GAUGE, "1 when it takes deliveries.", server_is_ready(server), "role",
                  "producer", NULL);
     poll_write_metrics(server->poll, text);
+    round_trip_write(text);
 }
 
 /* --- configuration --- */

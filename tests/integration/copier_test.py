@@ -89,6 +89,23 @@ def test_health_names_the_job_that_holds_up_a_partition_and_what_it_is_doing(wat
     wait_for(lambda: copier.ask("/healthz")[0] == 200, 10, "good health")
 
 
+def test_a_copier_tells_how_many_of_its_kind_would_clear_what_it_sees_in_time(watched, versitygw):
+    fleet, accounts, _ = watched(versitygw, lambda request: 0.2 if request.is_copy else None, accounts=12,
+                                 settings_of_copier=["copier.max_running=1", "copier.clear_queue_in=2s"])
+    copier = fleet.roles[-1]
+    fleet.upload_build(f"wanted-{accounts[0]}", FILES)
+    fleet.deploy(COMMIT, f"wanted-{accounts[0]}")
+    wait_for(lambda: copier.metric("results_total") >= 4, 40, "some jobs' ends")
+    page = dict(line.rsplit(" ", 1) for line in copier.ask("/metrics")[1].splitlines() if line.startswith("tagfleet_"))
+    wanted = float(page["tagfleet_wanted_copiers"])
+    waiting = sum(float(value) for name, value in page.items() if name.startswith("tagfleet_consumer_lag"))
+    seconds_each = float(page['tagfleet_job_duration_seconds_sum{role="copier"}']) / float(page['tagfleet_job_duration_seconds_count{role="copier"}'])
+    assert waiting >= 4 and seconds_each > 0.2
+    assert wanted == pytest.approx(waiting * seconds_each / 2, rel=0.5)
+    assert fleet.wait(COMMIT)[1] == 0
+    wait_for(lambda: copier.ask("/metrics")[1].count("\ntagfleet_wanted_copiers 0\n") == 1, 20, "nothing more to do")
+
+
 def test_an_account_in_backoff_holds_its_key_and_not_its_partition(watched, versitygw, new_account):
     names = []
     while len(names) < 4:

@@ -20,7 +20,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 SECRET = "a secret of the hook"
 # The names of labels; none of them has a value for each account, ref, object or message.
 LABELS = {"role", "result", "reason", "state", "status", "phase", "partition", "op", "code", "class", "outcome", "hook", "repository",
-          "le"}
+          "api", "le"}
 
 
 def promtool(*arguments, **more):
@@ -113,6 +113,9 @@ def test_the_numbers_say_what_has_happened(told):
     assert copier.metric("wanted_copiers") == 0 and "\ntagfleet_wanted_copiers 0\n" in copier.ask("/metrics")[1]
     assert copier.metric("slots", state="used") == 0 and copier.metric("slots", state="free") == 256
     assert notifier.metric("jobs_total", result="ok") > 0
+    assert producer.metric("kafka_request_seconds_count", api="Produce") >= 2
+    assert all(role.metric("kafka_request_seconds_count", api="EndTxn") > 0 for role in (resolver, copier, notifier))
+    assert copier.metric("kafka_request_seconds_count", api="Heartbeat") > 0
     for role in told.by_name.values():
         assert role.metric("ready", role=role.name) == 1
         text = role.ask("/metrics")[1]

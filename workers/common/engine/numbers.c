@@ -7,6 +7,7 @@
 #include "workers/common/engine/status.h"
 #include "workers/common/http/http.h"
 #include "workers/common/kafka/consumer.h"
+#include "workers/common/kafka/round_trip.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -220,6 +221,7 @@ void numbers_write(const struct engine *engine, struct buffer *text)
     write_group(engine, text);
     write_http(engine, text);
     write_phases(engine, text);
+    round_trip_write(text);
     write_partitions(engine, text);
     if (engine->worker->write_metrics != NULL && engine->state != NULL) {
         engine->worker->write_metrics(engine->state, text);

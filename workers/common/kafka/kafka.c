@@ -4,6 +4,7 @@
 #include "workers/common/base/log.h"
 #include "workers/common/kafka/kafka_handle.h"
 #include "workers/common/kafka/reach.h"
+#include "workers/common/kafka/round_trip.h"
 #include "workers/common/kafka/security.h"
 
 #include <errno.h>
@@ -96,7 +97,8 @@ static rd_kafka_resp_err_t handle_answered(rd_kafka_t *handle, int socket, const
                                            int64_t round_trip_us, rd_kafka_resp_err_t code, void *opaque)
 {
     (void)handle, (void)socket, (void)broker, (void)broker_id, (void)version, (void)correlation, (void)size_bytes;
-    (void)round_trip_us, (void)opaque;
+    (void)opaque;
+    round_trip_add(api, round_trip_us, code != RD_KAFKA_RESP_ERR_NO_ERROR);
     bool is_setting_up = api == API_SASL_HANDSHAKE || api == API_API_VERSIONS || api == API_SASL_AUTHENTICATE;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR && !is_setting_up) {
         reach_answered();
