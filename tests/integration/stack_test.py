@@ -90,15 +90,21 @@ def test_containers_are_healthy_and_have_no_rights(stack):
             assert "CapEff:\t0000000000000000" in process and "NoNewPrivs:\t1" in process
 
 
-def test_every_process_is_where_prometheus_looks_for_it(stack):
-    looked_for = yaml.safe_load((ROOT / "docker/monitoring/prometheus.yml").read_text())["scrape_configs"][0]["dns_sd_configs"][0]
-    look = ("import socket, sys, urllib.request as u\n"
-            "for name in sys.argv[2:]:\n"
-            "    for a in sorted({i[4][0] for i in socket.getaddrinfo(name, None, socket.AF_INET)}):\n"
-            "        text = u.urlopen(f'http://{a}:{sys.argv[1]}/metrics', timeout=5).read().decode()\n"
-            "        print(name, 'tagfleet_' in text)\n")
-    found = stack.compose("exec", "-T", "aws", "python3", "-c", look, str(looked_for["port"]), *looked_for["names"]).stdout
-    assert Counter(found.splitlines()) == {"producer True": 1, "resolver True": 1, "copier True": 2}
+def test_prometheus_finds_every_process_and_takes_the_rules(stack):
+    stack.up("prometheus")
+
+    def asked(path):
+        try:
+            return requests.get(f"{stack.prometheus_url}/api/v1/{path}", timeout=5).json()["data"]
+        except requests.RequestException:
+            return {}
+
+    def targets():
+        return sorted((one["health"], one["discoveredLabels"]["__meta_dns_name"]) for one in asked("targets").get("activeTargets", []))
+
+    wait_for(lambda: targets() == [("up", "copier"), ("up", "copier"), ("up", "producer"), ("up", "resolver")], 40, "all processes")
+    written = [group["name"] for file in (ROOT / "config/prometheus").glob("*.yml") for group in yaml.safe_load(file.read_text())["groups"]]
+    assert sorted(group["name"] for group in asked("rules")["groups"]) == sorted(written)
 
 
 def test_copiers_are_killed_and_scaled_while_they_work(stack):

@@ -39,10 +39,11 @@ class Stack:
     def __init__(self):
         self.project = f"tagfleet{uuid.uuid4().hex[:8]}"
         self.image = "tagfleet:test"
-        hooks, kafka, aws = free_ports(3)
+        hooks, kafka, aws, prometheus = free_ports(4)
         self.hooks_url, self.aws_url = f"http://127.0.0.1:{hooks}", f"http://127.0.0.1:{aws}"
         self.environment = {"TAGFLEET_IMAGE": self.image, "TAGFLEET_HOOKS_PORT": str(hooks), "TAGFLEET_KAFKA_PORT": str(kafka),
-                            "TAGFLEET_AWS_PORT": str(aws)}
+                            "TAGFLEET_AWS_PORT": str(aws), "TAGFLEET_PROMETHEUS_PORT": str(prometheus)}
+        self.prometheus_url = f"http://127.0.0.1:{prometheus}"
         self.broker = Broker.__new__(Broker)
         self.broker.port = kafka
         self.command = [*compose_command(), "-p", self.project, "-f", COMPOSE_FILE]
@@ -53,7 +54,7 @@ class Stack:
         self.up()
 
     def stop(self):
-        self.compose("--profile", "commands", "down", "-v", "-t", "5", seconds=120)
+        self.compose("--profile", "commands", "--profile", "monitoring", "down", "-v", "-t", "5", seconds=120)
 
     def compose(self, *words, seconds=120, check=True):
         return run(*self.command, *words, seconds=seconds, env=self.environment, check=check)
