@@ -29,8 +29,8 @@ start() {
   local deadline=$((SECONDS + start_seconds))
   until answers; do
     if ! kill -0 "$(cat "$pid_file")" 2>/dev/null || [ $SECONDS -gt $deadline ]; then
-      say "dockerd did not start:"
       tail -5 "$folder/engine.log" >&2
+      say "no Docker engine answers, and dockerd does not start here: build/docker/engine.log"
       stop
       exit 1
     fi
