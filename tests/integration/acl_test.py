@@ -153,6 +153,7 @@ def test_a_producer_that_lacks_one_right_answers_503_and_says_why(guarded):
     wait_for(lambda: guarded.hook() == 202, 20, "the right counts again")
     told = len(log())
     broker.forbid([("producer", *refs)])
+    guarded.host.move("refs/heads/main", next(guarded.commits))
     wait_for(lambda: "kafka-acls" in log()[told:], 20, "the missing right of the poll is told")
     broker.allow([("producer", *refs)])
 

@@ -299,13 +299,32 @@ class SecureBroker(Broker):
                     AclPermissionType.ALLOW)
 
     def allow(self, acls):
-        """(user, resource type, name, LITERAL or PREFIXED, operation) each."""
-        admin = self._admin()
-        for done in admin.create_acls([self._acl(AclBinding, *acl) for acl in acls]).values():
+        """(user, resource type, name, LITERAL or PREFIXED, operation) each; returns when they count."""
+        admin, bindings = self._admin(), [self._acl(AclBinding, *acl) for acl in acls]
+        for done in admin.create_acls(bindings).values():
             done.result(15)
+        self._await_acls(admin, acls, lambda known: set(bindings) <= known)
 
     def forbid(self, acls):
         """Takes back what allow has given."""
-        admin = self._admin()
-        for done in admin.delete_acls([self._acl(AclBindingFilter, *acl) for acl in acls]).values():
+        admin, filters = self._admin(), [self._acl(AclBindingFilter, *acl) for acl in acls]
+        for done in admin.delete_acls(filters).values():
             done.result(15)
+        gone = {self._acl(AclBinding, *acl) for acl in acls}
+        self._await_acls(admin, acls, lambda known: not gone & known)
+
+    @staticmethod
+    def _await_acls(admin, acls, is_so, seconds=15):
+        """The controller has decided; the broker hears of it a moment later."""
+        deadline = time.monotonic() + seconds
+        while True:
+            known = set()
+            for user in {acl[0] for acl in acls}:
+                everything = AclBindingFilter(ResourceType.ANY, None, ResourcePatternType.ANY, f"User:{user}", None, AclOperation.ANY,
+                                              AclPermissionType.ANY)
+                known |= set(admin.describe_acls(everything).result(15))
+            if is_so(known):
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the broker does not know of {acls} in time")
+            time.sleep(0.02)

@@ -449,6 +449,22 @@ static void environment_visit(const char *name, void *value, void *context)
     }
 }
 
+/* Pairs are properties of somebody else's; those that are secrets have "password" in their name. */
+static bool override_pairs(struct setting *setting, const char *key, const char *text, const struct origin *origin)
+{
+    if (strstr(key != NULL ? key : text, "password") != NULL) {
+        return mistake(origin, setting->row->name,
+                       "must not hold a password here, since everybody on this machine can read a command line: it "
+                       "comes from a file or from the environment");
+    }
+    if (key == NULL) {
+        return setting_from_text(setting, text, origin);
+    }
+    items_add(setting, key);
+    items_add(setting, text);
+    return true;
+}
+
 static bool override_apply(struct options *options, const char *assignment, struct buffer *mistakes)
 {
     struct origin origin = {.name = "--set", .mistakes = mistakes};
@@ -458,6 +474,9 @@ static bool override_apply(struct options *options, const char *assignment, stru
     }
     AUTO(text) char *name = slice_copy(slice_from(assignment, (size_t)(equals - assignment)));
     struct setting *setting = options_setting(options, name);
+    if (setting != NULL && setting->row->type == OPTION_PAIRS) {
+        return override_pairs(setting, NULL, equals + 1, &origin);
+    }
     if (setting != NULL) {
         return setting_from_text(setting, equals + 1, &origin);
     }
@@ -467,14 +486,7 @@ static bool override_apply(struct options *options, const char *assignment, stru
         setting = options_setting(options, name);
         *dot = '.';
         if (setting != NULL && setting->row->type == OPTION_PAIRS) {
-            if (strstr(dot, "password") != NULL) {
-                return mistake(&origin, name,
-                               "is a secret: everybody on this machine can read a command line; it comes from "
-                               "a file or from the environment");
-            }
-            items_add(setting, dot + 1);
-            items_add(setting, equals + 1);
-            return true;
+            return override_pairs(setting, dot + 1, equals + 1, &origin);
         }
     }
     return unknown_name(options, name, &origin);

@@ -1,6 +1,7 @@
 #include "workers/common/kafka/kafka.h"
 
 #include "workers/common/base/auto.h"
+#include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
 #include "workers/common/kafka/kafka_handle.h"
 #include "workers/common/kafka/reach.h"
@@ -127,6 +128,8 @@ static int handle_verify(rd_kafka_t *handle, const char *broker, int32_t broker_
     return 0;
 }
 
+enum { METADATA_SLICE_MS = 2000 };
+
 struct conf_build {
     rd_kafka_conf_t *conf;
     struct buffer *mistakes;
@@ -165,13 +168,12 @@ static void conf_set_all(const struct options *options, const struct handle_prop
     options_pairs(options, "kafka.properties", conf_set, build);
 }
 
-/* Takes the configuration. NULL: mistakes has the reason. */
+/* NULL: mistakes has the reason, and the configuration is still the caller's. */
 static rd_kafka_t *handle_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct buffer *mistakes)
 {
     char text[512];
     rd_kafka_t *handle = rd_kafka_new(type, conf, text, sizeof(text));
     if (handle == NULL) {
-        rd_kafka_conf_destroy(conf);
         bool is_about_key = strstr(text, "ssl.key.location") != NULL;
         buffer_append_format(mistakes, "kafka: %s%s\n", text,
                              is_about_key ? "; kafka.key_file must be a key in PEM that belongs to "
@@ -194,6 +196,9 @@ bool kafka_check(const struct options *options, struct buffer *mistakes)
     /* Files are read and keys compared with certificates when a handle is made; without brokers it asks nobody. */
     rd_kafka_conf_set_log_cb(build.conf, NULL);
     rd_kafka_t *handle = handle_new(RD_KAFKA_PRODUCER, build.conf, mistakes);
+    if (handle == NULL) {
+        rd_kafka_conf_destroy(build.conf);
+    }
     handle_close(handle, 2000);
     return handle != NULL;
 }
@@ -229,6 +234,8 @@ bool handle_open(const struct options *options, rd_kafka_type_t type, const stru
     if (prepare != NULL) {
         prepare(build.conf, context);
     }
+    /* When that fails the configuration is lost on purpose: librdkafka 2.0.2 has freed its interceptors, and would free
+     * them again with it. */
     *ret_handle = handle_new(type, build.conf, &mistakes);
     return *ret_handle != NULL || mistakes_fail(&mistakes, err);
 }
@@ -265,6 +272,22 @@ void handle_close(rd_kafka_t *handle, int timeout_ms)
     if (handle != NULL) {
         (void)handle_call(handle_destroy, handle, timeout_ms);
     }
+}
+
+rd_kafka_resp_err_t handle_metadata(rd_kafka_t *handle, const char *topic, int timeout_ms,
+                                    const struct rd_kafka_metadata **ret_metadata)
+{
+    rd_kafka_topic_t *asked = rd_kafka_topic_new(handle, topic, NULL);
+    int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
+    rd_kafka_resp_err_t code;
+    int64_t left_ms = timeout_ms;
+    do {
+        int slice_ms = left_ms < METADATA_SLICE_MS ? (int)left_ms : METADATA_SLICE_MS;
+        code = rd_kafka_metadata(handle, 0, asked, ret_metadata, slice_ms);
+        left_ms = deadline_ms - clock_monotonic_ms();
+    } while (code != RD_KAFKA_RESP_ERR_NO_ERROR && left_ms > 0 && !reach_is_refused());
+    rd_kafka_topic_destroy(asked);
+    return code;
 }
 
 static bool handle_error_unreached(struct error *err, const char *what)

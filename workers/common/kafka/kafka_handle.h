@@ -26,6 +26,11 @@ bool handle_call(void *(*call)(void *context), void *context, int timeout_ms);
 /* Destroys with handle_call. */
 void handle_close(rd_kafka_t *handle, int timeout_ms);
 
+/* What the brokers say of a topic; the caller frees it with rd_kafka_metadata_destroy. Waits at most timeout_ms, and
+ * not for brokers that have refused this process: whoever asks is a command, and somebody waits for its answer. */
+rd_kafka_resp_err_t handle_metadata(rd_kafka_t *handle, const char *topic, int timeout_ms,
+                                    const struct rd_kafka_metadata **ret_metadata);
+
 /* The brokers know who this is, and do not allow it. */
 bool handle_is_denied(rd_kafka_resp_err_t code);
 

@@ -15,6 +15,8 @@ enum {
     SCRAM_MENDED_VERSION = 0x02060100, /* librdkafka's pull request 4895: the nonce of the client was sent twice */
 };
 
+#define NO_TLS_HINT "if a broker is there, this listener may know no TLS: is kafka.security right?"
+
 enum addition { ADD_NOTHING, ADD_VERIFICATION, ADD_SCRAM };
 
 /* The first that is found in a line counts. */
@@ -37,8 +39,9 @@ static const struct {
      "and be valid today"},
     {"requesting ApiVersion", REACH_AWAY, ADD_NOTHING,
      "if a broker is there, this listener may want TLS: is kafka.security right?"},
-    {"SSL handshake failed", REACH_AWAY, ADD_NOTHING,
-     "if a broker is there, this listener may know no TLS: is kafka.security right?"},
+    {"SSL handshake failed", REACH_AWAY, ADD_NOTHING, NO_TLS_HINT},
+    {"SSL routines::unexpected eof", REACH_AWAY, ADD_NOTHING, NO_TLS_HINT},
+    {"SSL routines::wrong version number", REACH_AWAY, ADD_NOTHING, NO_TLS_HINT},
     {"Failed to resolve", REACH_AWAY, ADD_NOTHING, "is kafka.brokers right?"},
     {"Connect to", REACH_AWAY, ADD_NOTHING, "is it running, and is kafka.brokers right?"},
     {"Connection setup timed out", REACH_AWAY, ADD_NOTHING, "is kafka.brokers right, and the way to it open?"},
@@ -193,6 +196,14 @@ bool reach_is_well(struct buffer *text)
     }
     pthread_mutex_unlock(&reach.lock);
     return is_well;
+}
+
+bool reach_is_refused(void)
+{
+    pthread_mutex_lock(&reach.lock);
+    bool is_refused = reach.trouble == REACH_REFUSED;
+    pthread_mutex_unlock(&reach.lock);
+    return is_refused;
 }
 
 bool reach_has_answers(void)

@@ -41,5 +41,8 @@ void reach_answered(void);
 /* False: text gets the reason, without a line's end. */
 bool reach_is_well(struct buffer *text);
 
+/* The last that was heard is a refusal. */
+bool reach_is_refused(void);
+
 /* The brokers have answered this process, and nothing has gone wrong since. */
 bool reach_has_answers(void);

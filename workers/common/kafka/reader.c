@@ -49,10 +49,8 @@ static bool leader_was_awaited(rd_kafka_resp_err_t code, int64_t deadline_ms)
 
 static rd_kafka_resp_err_t reader_ask_partitions(struct reader *reader, int64_t deadline_ms)
 {
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(reader->handle, reader->topic, NULL);
     const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(reader->handle, 0, topic, &metadata, left_ms(deadline_ms));
-    rd_kafka_topic_destroy(topic);
+    rd_kafka_resp_err_t code = handle_metadata(reader->handle, reader->topic, left_ms(deadline_ms), &metadata);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return code;
     }

@@ -13,6 +13,7 @@ struct table {
     char *topic;
     int64_t position; /* everything before this offset has been applied */
     int64_t end;      /* as of the last refresh */
+    struct error err; /* the last one of reading, until something is read */
 };
 
 struct tables {
@@ -22,7 +23,6 @@ struct tables {
     rd_kafka_queue_t *queue;
     struct table tables[TABLES_MAXIMUM];
     size_t count;
-    struct error err; /* the last one of reading, until something is read */
 };
 
 static void tables_free(struct tables *tables)
@@ -122,14 +122,14 @@ static void tables_take(struct tables *tables, const rd_kafka_message_t *message
         }
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             table->position = message->offset;
-            tables->err.action = ERROR_NONE;
+            table->err.action = ERROR_NONE;
         } else if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            tables->err.action = ERROR_NONE;
+            table->err.action = ERROR_NONE;
             table->reader.apply(table->reader.context, slice_from(message->key, message->key_len),
                                 slice_from(message->payload, message->len));
             table->position = message->offset + 1;
         } else {
-            handle_error(&tables->err, message->err, table->topic);
+            handle_error(&table->err, message->err, table->topic);
         }
         return;
     }
@@ -147,7 +147,13 @@ static bool tables_are_at_end(const struct tables *tables)
 
 const struct error *tables_error(const struct tables *tables)
 {
-    return &tables->err;
+    static const struct error none = {.action = ERROR_NONE};
+    for (size_t i = 0; i < tables->count; i++) {
+        if (tables->tables[i].err.action != ERROR_NONE) {
+            return &tables->tables[i].err;
+        }
+    }
+    return &none;
 }
 
 bool tables_caught_up(struct tables *tables)

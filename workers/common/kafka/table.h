@@ -28,7 +28,7 @@ void tables_close(struct tables *tables);
  * milliseconds, at most timeout_ms for each. */
 bool tables_refresh(struct tables *tables, size_t first, size_t count, int timeout_ms, struct error *err) MUST_CHECK;
 
-/* The last error of reading; action ERROR_NONE when there was none, or something has been read since. */
+/* Why one of the tables cannot be read at present; action ERROR_NONE when all can. */
 const struct error *tables_error(const struct tables *tables);
 
 /* Reads what arrives, for some 20 ms at most, and tells whether the ends of the last refreshes are reached. */

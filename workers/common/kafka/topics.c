@@ -145,12 +145,10 @@ struct topic_shape {
 
 static bool topic_look(rd_kafka_t *handle, const char *name, struct topic_shape *ret_shape, struct error *err)
 {
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, name, NULL);
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, topic, &metadata, ADMIN_TIMEOUT_MS);
-    rd_kafka_topic_destroy(topic);
+    rd_kafka_resp_err_t code = handle_metadata(handle, name, ADMIN_TIMEOUT_MS, &metadata);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return handle_error(err, code, "no answer from the brokers");
+        return handle_error(err, code, name);
     }
     *ret_shape = (struct topic_shape){0};
     const struct rd_kafka_metadata_topic *found = metadata->topic_cnt > 0 ? &metadata->topics[0] : NULL;
