@@ -13,7 +13,7 @@ import yaml
 
 from tests.support.fleet import BINARY, wait_for
 from tests.support.kafka import ROOT
-from tests.support.stack import SECRET, SUPPORT, Stack, engine_trouble, run
+from tests.support.stack import SECRET, Engine, Stack, run
 
 COMMIT = "5f2c1e0a9d3b4c6e8f7a1b2c3d4e5f60718293a4"
 PAYLOAD = (ROOT / "tests" / "support" / "demo_push.json").read_text()
@@ -23,18 +23,15 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def stack():
-    was_running = (ROOT / "build" / "docker" / "engine.pid").exists()
-    trouble = engine_trouble()
-    if trouble:
-        pytest.skip(trouble)
-    made = Stack()
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
-        if not was_running:
-            run(SUPPORT / "engine.sh", "down")
+    with Engine() as engine:
+        if engine.trouble:
+            pytest.skip(engine.trouble)
+        made = Stack()
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
 
 
 def tagfleet(stack, *words, code=0):

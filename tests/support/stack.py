@@ -1,4 +1,5 @@
 """The stack of docker/compose.yaml under a name and on ports of its own, as somebody starts it on a laptop."""
+import fcntl
 import json
 import os
 import shutil
@@ -24,10 +25,20 @@ def run(*command, seconds=60, env=None, check=True):
     return done
 
 
-def engine_trouble():
-    """Why there can be no engine here; None when one answers or was started."""
-    done = run(SUPPORT / "engine.sh", "up", seconds=300, check=False)
-    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no Docker engine"])[-1]
+class Engine:
+    """Docker's, this machine's or one that is started and ends with the last who uses it. `trouble` says why there is none."""
+
+    def __enter__(self):
+        (ROOT / "build" / "docker").mkdir(parents=True, exist_ok=True)
+        self.use = open(ROOT / "build" / "docker" / ".users", "w")
+        fcntl.flock(self.use, fcntl.LOCK_SH)
+        done = run(SUPPORT / "engine.sh", "up", seconds=300, check=False)
+        self.trouble = None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no Docker engine"])[-1]
+        return self
+
+    def __exit__(self, *_):
+        self.use.close()
+        run(SUPPORT / "engine.sh", "down")
 
 
 def compose_command():
