@@ -1,9 +1,5 @@
 /*
- * The producer's server: POST /hooks/<name>, one configured path per hook with its provider and its secrets. Success is
- * said only after every event of the delivery is where it lasts (store.h); whatever is not deployed says why.
- *
- *   202 stored   200 nothing to do   400 not the host's payload   401 signature   403 address   404 no such hook
- *   405 not a POST   413 too large   415 not JSON   503 not stored, or too often: send it again
+ * The producer's process: webhooks over HTTP (reception.h), the spool, the polls, health and metrics, until SIGTERM.
  */
 #pragma once
 

@@ -2,7 +2,6 @@
 scaled."""
 import hashlib
 import hmac
-import itertools
 import json
 import os
 import subprocess
@@ -14,7 +13,7 @@ import yaml
 
 from tests.support.fleet import BINARY, wait_for
 from tests.support.kafka import ROOT
-from tests.support.stack import SECRET, SUPPORT, Stack, engine_trouble, run
+from tests.support.stack import SECRET, Engine, Stack, run
 
 COMMIT = "5f2c1e0a9d3b4c6e8f7a1b2c3d4e5f60718293a4"
 PAYLOAD = (ROOT / "tests" / "support" / "demo_push.json").read_text()
@@ -24,18 +23,15 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def stack():
-    was_running = (ROOT / "build" / "docker" / "engine.pid").exists()
-    trouble = engine_trouble()
-    if trouble:
-        pytest.skip(trouble)
-    made = Stack()
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
-        if not was_running:
-            run(SUPPORT / "engine.sh", "down")
+    with Engine() as engine:
+        if engine.trouble:
+            pytest.skip(engine.trouble)
+        made = Stack()
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
 
 
 def tagfleet(stack, *words, code=0):
@@ -91,15 +87,21 @@ def test_containers_are_healthy_and_have_no_rights(stack):
             assert "CapEff:\t0000000000000000" in process and "NoNewPrivs:\t1" in process
 
 
-def test_every_process_is_where_prometheus_looks_for_it(stack):
-    looked_for = yaml.safe_load((ROOT / "docker/monitoring/prometheus.yml").read_text())["scrape_configs"][0]["dns_sd_configs"][0]
-    look = ("import socket, sys, urllib.request as u\n"
-            "for name in sys.argv[2:]:\n"
-            "    for a in sorted({i[4][0] for i in socket.getaddrinfo(name, None, socket.AF_INET)}):\n"
-            "        text = u.urlopen(f'http://{a}:{sys.argv[1]}/metrics', timeout=5).read().decode()\n"
-            "        print(name, 'tagfleet_' in text)\n")
-    found = stack.compose("exec", "-T", "aws", "python3", "-c", look, str(looked_for["port"]), *looked_for["names"]).stdout
-    assert Counter(found.splitlines()) == {"producer True": 1, "resolver True": 1, "copier True": 2}
+def test_prometheus_finds_every_process_and_takes_the_rules(stack):
+    stack.up("prometheus")
+
+    def asked(path):
+        try:
+            return requests.get(f"{stack.prometheus_url}/api/v1/{path}", timeout=5).json()["data"]
+        except requests.RequestException:
+            return {}
+
+    def targets():
+        return sorted((one["health"], one["discoveredLabels"]["__meta_dns_name"]) for one in asked("targets").get("activeTargets", []))
+
+    wait_for(lambda: targets() == [("up", "copier"), ("up", "copier"), ("up", "producer"), ("up", "resolver")], 40, "all processes")
+    written = [group["name"] for file in (ROOT / "config/prometheus").glob("*.yml") for group in yaml.safe_load(file.read_text())["groups"]]
+    assert sorted(group["name"] for group in asked("rules")["groups"]) == sorted(written)
 
 
 def test_copiers_are_killed_and_scaled_while_they_work(stack):
@@ -111,30 +113,29 @@ def test_copiers_are_killed_and_scaled_while_they_work(stack):
         client.create_bucket(Bucket=f"frontend-{account}")
         client.create_bucket(Bucket=f"source-artifact-{account}")
     tagfleet(stack, "map", "set", "all", ",".join(accounts))
-    moves = itertools.cycle([
-        lambda: run("docker", "kill", stack.ids("copier")[0]),
-        lambda: stack.up("--scale", "copier=4", "copier"),
-        lambda: run("docker", "kill", *stack.ids("copier")[:2]),
-        lambda: stack.up("--scale", "copier=1", "copier"),
-        lambda: stack.up("--scale", "copier=3", "copier"),
-    ])
+    kill_one, kill_two = (lambda: run("docker", "kill", stack.ids("copier")[0])), (lambda: run("docker", "kill", *stack.ids("copier")[:2]))
+    moves = [kill_one, lambda: stack.up("--scale", "copier=4", "copier"), kill_two,
+             lambda: stack.up("--scale", "copier=1", "copier"), lambda: stack.up("--scale", "copier=3", "copier")]
+
+    def told():
+        results, wrong = stack.results()
+        assert not wrong
+        return Counter((deployment, account) for deployment, account, outcome in results if account in accounts and outcome == "succeeded")
+
     refs = []
-    for number in range(1, 6):
+    for number, move in enumerate(moves, 1):
         stack.upload_build(f"build-all-{number}", {name: body + b"%d" % number for name, body in files.items()})
         commit = f"{number:040x}"
         ref = f"refs/tags/v-2.{number}-all"
         tagfleet(stack, "emit", "--repository", f"acme/shop-{number}", "--ref", ref, "--commit", commit, "--build", f"build-all-{number}")
         refs.append((f"acme/shop-{number}", ref, commit))
-        next(moves)()
-        assert len(stack.results()[0]) < number * len(accounts), "all was done already"
+        move()
+        assert move not in (kill_one, kill_two) or len(told()) < number * len(accounts), "all was done before the kill"
     for repository, ref, commit in refs:
         tagfleet(stack, "wait", "--repository", repository, "--ref", ref, "--commit", commit, "--timeout", "120s")
     stack.wait_ready("copier", 3)
-    results, wrong = stack.results()
-    assert not wrong
-    told = Counter((deployment, account) for deployment, account, _ in results if account in accounts)
-    assert len(told) == len(refs) * len(accounts) and set(told.values()) == {1}
-    assert {outcome for _, account, outcome in results if account in accounts} == {"succeeded"}
+    assert len(told()) == len(refs) * len(accounts) and set(told().values()) == {1}
+    assert len([one for one in stack.results()[0] if one[1] in accounts]) == len(refs) * len(accounts)
     for account in accounts:
         assert set(stack.objects(account, f"frontend-{account}")) == set(files)
         assert list(stack.objects(account, f"source-artifact-{account}")) == ["codebuild/artifacts"]

@@ -86,9 +86,12 @@ start() { # STAGE
 
 # Images take a minute to make, most of it waiting for packages.
 if [[ " ${stages[*]} " =~ \ (stack|trixie)\  ]]; then
+  mkdir -p build/docker
+  exec 7>build/docker/.users
+  flock -s 7
   { tests/support/docker/engine.sh up && tests/support/docker/images.sh stack debian:trixie-slim; } >"$log_folder/images.log" 2>&1 </dev/null &
   images=$!
-  trap 'kill $images 2>/dev/null; tests/support/docker/engine.sh down' EXIT
+  trap 'kill $images 2>/dev/null; wait; exec 7>&-; tests/support/docker/engine.sh down' EXIT
 fi
 
 for stage in "${stages[@]}"; do

@@ -1,4 +1,5 @@
 """The stack of docker/compose.yaml under a name and on ports of its own, as somebody starts it on a laptop."""
+import fcntl
 import json
 import os
 import shutil
@@ -24,10 +25,20 @@ def run(*command, seconds=60, env=None, check=True):
     return done
 
 
-def engine_trouble():
-    """Why there can be no engine here; None when one answers or was started."""
-    done = run(SUPPORT / "engine.sh", "up", seconds=300, check=False)
-    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no Docker engine"])[-1]
+class Engine:
+    """Docker's, this machine's or one that is started and ends with the last who uses it. `trouble` says why there is none."""
+
+    def __enter__(self):
+        (ROOT / "build" / "docker").mkdir(parents=True, exist_ok=True)
+        self.use = open(ROOT / "build" / "docker" / ".users", "w")
+        fcntl.flock(self.use, fcntl.LOCK_SH)
+        done = run(SUPPORT / "engine.sh", "up", seconds=300, check=False)
+        self.trouble = None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no Docker engine"])[-1]
+        return self
+
+    def __exit__(self, *_):
+        self.use.close()
+        run(SUPPORT / "engine.sh", "down")
 
 
 def compose_command():
@@ -39,10 +50,11 @@ class Stack:
     def __init__(self):
         self.project = f"tagfleet{uuid.uuid4().hex[:8]}"
         self.image = "tagfleet:test"
-        hooks, kafka, aws = free_ports(3)
+        hooks, kafka, aws, prometheus = free_ports(4)
         self.hooks_url, self.aws_url = f"http://127.0.0.1:{hooks}", f"http://127.0.0.1:{aws}"
         self.environment = {"TAGFLEET_IMAGE": self.image, "TAGFLEET_HOOKS_PORT": str(hooks), "TAGFLEET_KAFKA_PORT": str(kafka),
-                            "TAGFLEET_AWS_PORT": str(aws)}
+                            "TAGFLEET_AWS_PORT": str(aws), "TAGFLEET_PROMETHEUS_PORT": str(prometheus)}
+        self.prometheus_url = f"http://127.0.0.1:{prometheus}"
         self.broker = Broker.__new__(Broker)
         self.broker.port = kafka
         self.command = [*compose_command(), "-p", self.project, "-f", COMPOSE_FILE]
@@ -53,7 +65,7 @@ class Stack:
         self.up()
 
     def stop(self):
-        self.compose("--profile", "commands", "down", "-v", "-t", "5", seconds=120)
+        self.compose("--profile", "commands", "--profile", "monitoring", "down", "-v", "-t", "5", seconds=120)
 
     def compose(self, *words, seconds=120, check=True):
         return run(*self.command, *words, seconds=seconds, env=self.environment, check=check)

@@ -1,7 +1,8 @@
 #!/bin/bash
 # A Docker engine for the tests, on machines that may have none.
 #   up    one that answers is used as it is; else it is installed (Debian's packages, root only) and started
-#   down  stops the one that `up` has started, and nobody else's
+#   down  stops the one that `up` has started, and nobody else's, unless others use it still: whoever does holds a shared
+#         lock of build/docker/.users
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 # A machine may have a client of another place, without an engine, in front of Debian's own.
@@ -24,13 +25,13 @@ install() {
 
 start() {
   say "starting dockerd; its log is build/docker/engine.log"
-  setsid dockerd --pidfile "$folder/dockerd.pid" >>"$folder/engine.log" 2>&1 </dev/null 9>&- &
+  setsid dockerd --pidfile "$folder/dockerd.pid" >>"$folder/engine.log" 2>&1 </dev/null 7>&- 9>&- &
   echo $! >"$pid_file"
   local deadline=$((SECONDS + start_seconds))
   until answers; do
     if ! kill -0 "$(cat "$pid_file")" 2>/dev/null || [ $SECONDS -gt $deadline ]; then
-      say "dockerd did not start:"
       tail -5 "$folder/engine.log" >&2
+      say "no Docker engine answers, and dockerd does not start here: build/docker/engine.log"
       stop
       exit 1
     fi
@@ -57,6 +58,10 @@ up)
   install
   start
   ;;
-down) stop ;;
+down)
+  exec 8>"$folder/.users"
+  flock -n 8 || { say "others use the engine still"; exit 0; }
+  stop
+  ;;
 *) echo "usage: engine.sh up | down" >&2; exit 2 ;;
 esac

@@ -2,8 +2,8 @@
 # The images that others publish and that the stack is made of. What is there is used, what can be pulled is pulled. Where no
 # image registry can be reached, stand-ins are made under the same names, from Debian's packages and from what
 # tests/support/install.sh has installed.
-#   images.sh NAME...    debian:bookworm-slim debian:trixie-slim apache/kafka:VERSION motoserver/moto:VERSION; stack: those
-#                        that docker/compose.yaml and our own image need
+#   images.sh NAME...    debian:bookworm-slim debian:trixie-slim apache/kafka:VERSION motoserver/moto:VERSION
+#                        prom/prometheus:VERSION; stack: those that docker/compose.yaml and our own image need
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH DOCKER_BUILDKIT=1
@@ -49,6 +49,11 @@ make_moto() { # NAME
   tar -ch -C "$source/moto" . -C "$PWD/build/tools/demo-venv/lib/python3.11" site-packages | docker build -q -t "$1" - >/dev/null
 }
 
+make_prometheus() { # NAME
+  image debian:bookworm-slim
+  docker build -q -t "$1" "$source/prometheus" >/dev/null
+}
+
 image() { # NAME
   docker image inspect "$1" >/dev/null 2>&1 && return 0
   timeout 300 docker pull -q "$1" >/dev/null 2>&1 && return 0
@@ -57,6 +62,7 @@ image() { # NAME
   debian:*) make_debian "$1" ;;
   apache/kafka:*) make_kafka "$1" ;;
   motoserver/moto:*) make_moto "$1" ;;
+  prom/prometheus:*) make_prometheus "$1" ;;
   *) say "there is no stand-in for $1"; return 1 ;;
   esac
 }
@@ -66,7 +72,7 @@ flock 9
 for name in "$@"; do
   if [ "$name" = stack ]; then
     image debian:bookworm-slim
-    for other in $(grep -oE '(apache/kafka|motoserver/moto):[0-9.]+' docker/compose.yaml | sort -u); do image "$other"; done
+    for other in $(grep -oE '(apache/kafka|motoserver/moto|prom/prometheus):[v0-9.]+' docker/compose.yaml | sort -u); do image "$other"; done
   else
     image "$name"
   fi

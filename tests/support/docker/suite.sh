@@ -10,8 +10,11 @@ what=${1:?unit or all} suite=${2:?a Debian suite}
 shift 2
 image=tagfleet-$what-tests:$suite
 build=$PWD/build/$suite
-mkdir -p "$build/log" "$build/tools" "$build/venv"
+mkdir -p build/docker "$build/log" "$build/tools" "$build/venv"
 
+exec 7>build/docker/.users
+flock -s 7
+trap 'exec 7>&-; tests/support/docker/engine.sh down' EXIT
 tests/support/docker/engine.sh up
 tests/support/docker/images.sh "debian:$suite-slim"
 docker build -q -t "$image" --target "$what" --build-arg "BASE=debian:$suite-slim" tests/support/docker/suite >/dev/null

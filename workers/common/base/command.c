@@ -280,7 +280,7 @@ static int command_run(struct command_line *line, const struct common_values *co
         (void)fputs(mistakes.ptr, stderr);
         return EXIT_PERMANENT;
     }
-    line->options = options;
+    line->options = is_valid ? options : NULL;
     return line->command->run(line);
 }
 
