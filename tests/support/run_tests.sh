@@ -35,11 +35,11 @@ hosts_tests=(tests/integration/front_door_test.py tests/integration/poll_test.py
 guarded_tests=(tests/integration/security_test.py tests/integration/acl_test.py tests/integration/upgrade_test.py)
 run_guarded() { build integration FILES="${guarded_tests[*]}" ARGS="-q --durations=8"; }
 # The image and the stack of docker/, and the unit tests with the next Debian's compiler and libraries.
-stack_tests=(tests/integration/stack_test.py)
-run_stack() { build integration FILES="${stack_tests[*]}" ARGS="-q --durations=4"; }
+stack_tests=(tests/integration/stack_test.py tests/integration/next_debian_test.py)
+run_stack() { build integration FILES="${stack_tests[0]}" ARGS="-q --durations=4"; }
 run_trixie() {
   tests/support/docker/engine.sh up || { echo "skipped: trixie: no Docker engine can be started here"; return; }
-  tests/support/docker/suite.sh unit trixie
+  tests/support/docker/suite.sh unit trixie && build integration FILES="${stack_tests[1]}" ARGS=-q
 }
 run_integration() {
   build integration ARGS="-q --durations=8 ${engine_tests[*]/#/--ignore=} ${copies_tests[*]/#/--ignore=} ${hosts_tests[*]/#/--ignore=} ${guarded_tests[*]/#/--ignore=} ${stack_tests[*]/#/--ignore=}"
@@ -58,21 +58,28 @@ run_faults() { build faults ARGS="-q --durations=4"; }
 run_bench() { build bench-check ARGS=-q; }
 run_demo() { tests/support/demo.sh; }
 
-# The numbers of a stage's log, whichever runner wrote it: "passed failed skipped".
-count() { # STAGE LOG
-  case $1 in
-  lint) awk '/^  ok /{ p++ } /^  FAIL /{ f++ } END { print p+0, f+0, 0 }' "$2" ;;
-  integration* | engine | copies | hosts | guarded | stack | faults | bench) awk '
+# The numbers of a log, whichever runner wrote it: "passed failed skipped".
+count_pytest() {
+  awk '
     / passed| failed| error| skipped/ && / in [0-9.]+s/ {
       for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p = $(i-1); if ($i ~ /^(failed|error)/) f += $(i-1); if ($i ~ /^skipped/) s = $(i-1) }
-    } END { gsub(/[^0-9]/, "", p); print p+0, f+0, s+0 }' "$2" ;;
-  demo) grep -q '^That was the main job' "$2" && echo 1 0 0 || echo 0 1 0 ;;
-  *) awk '
+    } END { gsub(/[^0-9]/, "", p); print p+0, f+0, s+0 }' "$1"
+}
+count_cmocka() {
+  awk '
     /^\[  PASSED  \] [0-9]+ test/ { p += $4 }
     /^\[  FAILED  \] .*[0-9]+ test\(s\)/ { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+$/) { f += $i; break } }
     /^\[  SKIPPED \] [0-9]+ test/ { s += $4 }
-    / [0-9]+ inputs$/ { p++ } /^fuzzed / { p++ } /^skipped: / { s++ }
-    END { print p+0, f+0, s+0 }' "$2" ;;
+    / [0-9]+ inputs$/ { p++ } /^fuzzed / { p++ } /^skipped: trixie/ { s++ }
+    END { print p+0, f+0, s+0 }' "$1"
+}
+count() { # STAGE LOG
+  case $1 in
+  lint) awk '/^  ok /{ p++ } /^  FAIL /{ f++ } END { print p+0, f+0, 0 }' "$2" ;;
+  integration* | engine | copies | hosts | guarded | stack | faults | bench) count_pytest "$2" ;;
+  trixie) { count_cmocka "$2" && count_pytest "$2"; } | awk '{ p += $1; f += $2; s += $3 } END { print p, f, s }' ;;
+  demo) grep -q '^That was the main job' "$2" && echo 1 0 0 || echo 0 1 0 ;;
+  *) count_cmocka "$2" ;;
   esac
 }
 
