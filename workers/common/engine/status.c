@@ -15,12 +15,27 @@ enum {
     REASON_MAXIMUM_BYTES = 1024,
     KEY_MAXIMUM_BYTES = 200,
     IN_FLIGHT_LINES_MAXIMUM = 1000,
+    HELD_UP_AFTER_MS = 1000,
     ABORTS_WORTH_A_LINE = 4, /* one or two are a rebalance */
 };
 
+static const struct task *partition_oldest(const struct partition *partition)
+{
+    return partition->ledger.count > 0 ? ledger_at(&partition->ledger, 0)->task : NULL;
+}
+
+/* A moment is nothing: at its bound a partition always waits for its oldest message, which has just been begun or is
+ * being committed. */
+static bool task_holds_up(const struct task *task)
+{
+    bool is_under_way = task->state == TASK_RUNNING || task->state == TASK_BACKOFF || task->state == TASK_WAITING;
+    return is_under_way && task->attempt > 0 && clock_monotonic_ms() - task->taken_at_ms >= HELD_UP_AFTER_MS;
+}
+
 const char *status_held_up_by(const struct engine *engine, const struct partition *partition)
 {
-    if (partition->is_gone || partition->is_leaving || partition->ledger.count == 0) {
+    const struct task *oldest = partition_oldest(partition);
+    if (partition->is_gone || partition->is_leaving || oldest == NULL || !task_holds_up(oldest)) {
         return NULL;
     }
     if (partition->left_out > 0) {
@@ -68,11 +83,6 @@ static void task_describe(const struct task *task, struct buffer *text)
         buffer_append_text(text, "; ");
         worker->explain(task->engine->state, task, text);
     }
-}
-
-static const struct task *partition_oldest(const struct partition *partition)
-{
-    return partition->ledger.count > 0 ? ledger_at(&partition->ledger, 0)->task : NULL;
 }
 
 void status_log_held_up(struct engine *engine)
