@@ -257,6 +257,7 @@ void group_drop_all(struct engine *engine)
     engine->confirm_count = 0;
     engine->output_bytes = 0;
     engine->confirmed_at_ms = INT64_MIN / 2;
+    engine->aborts_in_a_row = 0;
     engine->is_revoking = false;
     engine->is_outside = false;
 }

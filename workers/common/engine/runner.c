@@ -87,6 +87,9 @@ static void runner_signalled(void *context, int signal)
 /* Between two memberships, as long as nothing is to be taken. */
 static void runner_rest(struct engine *engine)
 {
+    if (engine->is_quiet) {
+        engine->obstacle = (struct error){0};
+    }
     while (engine->is_quiet && !engine->is_ending) {
         loop_turn(engine->loop, REST_TURN_MS);
     }

@@ -131,6 +131,9 @@ bool start_tasks(struct engine *engine, struct error *err)
     size_t started = 0;
     int64_t until_ms = clock_monotonic_ms() + TAKE_MAXIMUM_MS;
     struct partition *lone = start_lone(engine);
+    if (engine->has_joined && !engine->is_awaiting_ready) {
+        engine->obstacle = (struct error){0}; /* nothing waits to begin, so nothing is in its way */
+    }
     engine->is_awaiting_ready = false;
     if (lone != NULL) {
         if (start_is_allowed(engine) && start_is_ready(engine, &has_asked, err)) {
