@@ -125,8 +125,8 @@ static bool runner_session(struct engine *engine, const struct options *options,
     bool is_closed = consumer_close(engine->consumer, CLOSE_TIMEOUT_MS);
     engine->consumer = NULL;
     (void)alarm(0);
-    engine->has_leftover = !is_closed;
-    if (!is_closed && !is_going) {
+    engine->has_leftover = engine->has_leftover || !is_closed;
+    if (!is_closed && !(is_going && engine->is_ending)) {
         return error_set(err, ERROR_FATAL, "a member of the group does not end: this process must");
     }
     return is_going;
