@@ -125,6 +125,16 @@ void group_lost(struct engine *engine, const struct consumer_event *event)
     }
 }
 
+void group_keep(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        struct partition *partition = engine->partitions[i];
+        if (partition->is_restored && !partition->is_leaving) {
+            partition->takeover.is_held = true;
+        }
+    }
+}
+
 bool group_let_go(struct partition *partition)
 {
     if (!partition_is_quiet(partition)) {

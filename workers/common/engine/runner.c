@@ -66,6 +66,18 @@ static void runner_quiet(struct engine *engine)
               log_number((long long)engine->running_count), NULL);
 }
 
+/* A membership that has not ended yet goes on. */
+static void runner_go_on(struct engine *engine)
+{
+    if (!engine->is_quiet || engine->is_ending) {
+        return;
+    }
+    engine->is_quiet = false;
+    engine->is_draining = false;
+    group_keep(engine);
+    log_event(LOG_INFO, "no longer quiet", NULL);
+}
+
 static void runner_signalled(void *context, int signal)
 {
     struct engine *engine = context;
@@ -74,7 +86,7 @@ static void runner_signalled(void *context, int signal)
         runner_quiet(engine);
         break;
     case SIGCONT:
-        engine->is_quiet = false;
+        runner_go_on(engine);
         break;
     case SIGUSR1:
         status_log_in_flight(engine);
