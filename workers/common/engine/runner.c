@@ -203,9 +203,9 @@ static bool runner_is_healthy(const void *subject, struct buffer *text)
     return status_is_healthy(subject, text);
 }
 
-static bool runner_is_ready(const void *subject)
+static const char *runner_why_not_ready(const void *subject)
 {
-    return status_is_ready(subject);
+    return status_why_not_ready(subject);
 }
 
 static void runner_write_metrics(const void *subject, struct buffer *text)
@@ -230,7 +230,7 @@ int worker_run(const struct worker *worker, const struct options *options, const
     loop_watch(engine.loop, engine.wake_fd, runner_woken, &engine.wake_fd);
     http_set_gate(loop_http(engine.loop), turn_may_act, &engine);
     (void)signal(SIGALRM, runner_watchdog);
-    const struct admin_view view = {runner_is_healthy, runner_is_ready, runner_write_metrics, &engine};
+    const struct admin_view view = {runner_is_healthy, runner_why_not_ready, runner_write_metrics, &engine};
     AUTO(text) char *admin = text_format("%s.admin", worker->name);
     struct listener *listener = NULL;
     int exit_code = EXIT_PERMANENT;
