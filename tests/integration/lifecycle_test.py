@@ -73,7 +73,7 @@ def test_while_one_is_quiet_the_others_have_its_partitions(trial):
     order(trial, 0, 30)
     trial.wait_done()
     assert other.metric("jobs_total", result="ok") == 30
-    quiet.signal(signal.SIGTERM)
+    quiet.signal(signal.SIGHUP)
     assert quiet.process.wait(10) == 0
 
 

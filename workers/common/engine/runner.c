@@ -222,7 +222,7 @@ int worker_run(const struct worker *worker, const struct options *options, const
     AUTO(text)
     char *id = instance != NULL ? text_format("%s.%s", worker->name, instance)
                                 : text_format("%s.%s-%d", worker->name, host, (int)getpid());
-    static const int wanted_signals[] = {SIGTSTP, SIGCONT, SIGUSR1, 0};
+    static const int wanted_signals[] = {SIGHUP, SIGTSTP, SIGCONT, SIGUSR1, 0};
     struct error err = {0};
     engine.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     engine.loop = loop_new(NULL);
