@@ -320,12 +320,15 @@ static void server_loop(struct server *server)
 
 static int server_serve(struct server *server, const struct options *options)
 {
+    struct store_state state;
     const char *spool = options_text(options, "producer.spool");
     server_warn(server, spool != NULL && spool[0] != '\0');
     log_event(LOG_INFO, "ready", "port", log_number(listener_port(server->listener)), "hooks",
               log_number((long long)server->reception.hooks.count), NULL);
     server_loop(server);
-    log_event(LOG_INFO, "drained", NULL);
+    store_look(server->reception.store, &state);
+    log_event(LOG_INFO, state.waiting == 0 ? "drained" : "drain over: not everything is stored", "waiting",
+              log_number((long long)state.waiting), NULL);
     if (server->is_broken) {
         log_event(LOG_ERROR, "the connection to the brokers is broken beyond repair: start again", NULL);
     }
