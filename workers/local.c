@@ -38,6 +38,8 @@ static pid_t role_start(const char *role, const char *config_path)
     if (getppid() != parent) {
         _exit(EXIT_TEMPORARY);
     }
+    /* A terminal's Ctrl-C would be a second word to end, beside fleet_run's. */
+    (void)setpgid(0, 0);
     if (config_path != NULL) {
         (void)execl("/proc/self/exe", "tagfleet", role, "--config", config_path, (char *)NULL);
     } else {
