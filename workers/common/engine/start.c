@@ -18,7 +18,9 @@ static void start_begin(struct engine *engine, struct task *task)
     task->attempt++;
     if (task->attempt == 1) {
         task->taken_at_ms = clock_monotonic_ms();
-        histogram_add(&engine->counts.queued, clock_wall_ms() - task->record.timestamp_ms);
+        if (task->record.timestamp_ms > 0) { /* whoever writes to a topic may leave it out */
+            histogram_add(&engine->counts.queued, clock_wall_ms() - task->record.timestamp_ms);
+        }
     }
     task->partition->waiting_count--;
     task->partition->running_count++;
