@@ -48,12 +48,6 @@ static pid_t role_start(const char *role, const char *config_path)
     _exit(EXIT_TEMPORARY);
 }
 
-static void fleet_signalled(void *context, int signal)
-{
-    (void)signal;
-    ((struct fleet *)context)->is_ending = true;
-}
-
 static size_t fleet_alive(const struct fleet *fleet)
 {
     size_t alive = 0;
@@ -86,6 +80,17 @@ static void fleet_signal(const struct fleet *fleet, int signal)
             (void)kill(fleet->pids[i], signal);
         }
     }
+}
+
+/* The first asks for a drain, which fleet_run begins; a second one is passed on, and the roles end at once. */
+static void fleet_signalled(void *context, int signal)
+{
+    struct fleet *fleet = context;
+    (void)signal;
+    if (fleet->is_ending) {
+        fleet_signal(fleet, SIGTERM);
+    }
+    fleet->is_ending = true;
 }
 
 static void fleet_run(struct fleet *fleet, struct loop *loop)
