@@ -128,8 +128,13 @@ def test_accounts_and_ports_that_are_named_exist():
     assert service["ports"][0]["targetPort"] in [port["name"] for port in ports]
 
 
-def test_the_configuration_has_no_mistakes_but_secrets_that_are_elsewhere():
-    checked = subprocess.run([BINARY, "config", "check", "--config", FOLDER / "tagfleet.cfg"], text=True, env={}, stdout=subprocess.PIPE,
+@pytest.mark.parametrize("kafka", ["open", "guarded"])
+def test_the_configuration_has_no_mistakes_but_secrets_that_are_elsewhere(kafka, tmp_path):
+    config = (FOLDER / "tagfleet.cfg").read_text()
+    chosen = tmp_path / "tagfleet.cfg"
+    chosen.write_text(re.sub(r"^  # (\w+ = .*;)$", r"  \1", config, flags=re.M) if kafka == "guarded" else config)
+    assert ("\n  sasl_user" in chosen.read_text()) == (kafka == "guarded")
+    checked = subprocess.run([BINARY, "config", "check", "--config", chosen], text=True, env={}, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE)
     assert [line for line in checked.stderr.splitlines() if "/run/secrets/" not in line] == []
 

@@ -11,7 +11,7 @@ mkdir -p "$log_folder"
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
 stages=("$@")
-[ $# -gt 0 ] || stages=(lint unit replay asan tsan stack memcheck fuzz trixie hosts integration engine copies integration_asan bench demo faults)
+[ $# -gt 0 ] || stages=(lint unit replay asan tsan stack memcheck fuzz trixie guarded hosts integration engine copies integration_asan bench demo faults)
 fuzz_seconds=${FUZZ_SECONDS:-3}
 
 build() { make --no-print-directory -s -j"$jobs" CI=1 "$@"; }
@@ -31,15 +31,18 @@ copies_tests=(tests/integration/stores_test.py tests/integration/transfer_test.p
 # What git hosts say and are asked, and what strangers try: these wait for time-outs and second looks.
 hosts_tests=(tests/integration/front_door_test.py tests/integration/poll_test.py tests/integration/status_test.py
   tests/integration/real_host_test.py)
+# Ways into guarded brokers, rights one by one, and what an older version has left: these wait for refusals.
+guarded_tests=(tests/integration/security_test.py tests/integration/acl_test.py tests/integration/upgrade_test.py)
+run_guarded() { build integration FILES="${guarded_tests[*]}" ARGS="-q --durations=8"; }
 # The image and the stack of docker/, and the unit tests with the next Debian's compiler and libraries.
-stack_tests=(tests/integration/stack_test.py)
-run_stack() { build integration FILES="${stack_tests[*]}" ARGS="-q --durations=4"; }
+stack_tests=(tests/integration/stack_test.py tests/integration/next_debian_test.py)
+run_stack() { build integration FILES="${stack_tests[0]}" ARGS="-q --durations=4"; }
 run_trixie() {
   tests/support/docker/engine.sh up || { echo "skipped: trixie: no Docker engine can be started here"; return; }
-  tests/support/docker/suite.sh unit trixie
+  tests/support/docker/suite.sh unit trixie && build integration FILES="${stack_tests[1]}" ARGS=-q
 }
 run_integration() {
-  build integration ARGS="-q --durations=8 ${engine_tests[*]/#/--ignore=} ${copies_tests[*]/#/--ignore=} ${hosts_tests[*]/#/--ignore=} ${stack_tests[*]/#/--ignore=}"
+  build integration ARGS="-q --durations=8 ${engine_tests[*]/#/--ignore=} ${copies_tests[*]/#/--ignore=} ${hosts_tests[*]/#/--ignore=} ${guarded_tests[*]/#/--ignore=} ${stack_tests[*]/#/--ignore=}"
 }
 run_hosts() { build integration FILES="${hosts_tests[*]}" ARGS="-q --durations=8"; }
 run_copies() { build integration FILES="${copies_tests[*]}" ARGS="-q --durations=8"; }
@@ -55,26 +58,33 @@ run_faults() { build faults ARGS="-q --durations=4"; }
 run_bench() { build bench-check ARGS=-q; }
 run_demo() { tests/support/demo.sh; }
 
-# The numbers of a stage's log, whichever runner wrote it: "passed failed skipped".
-count() { # STAGE LOG
-  case $1 in
-  lint) awk '/^  ok /{ p++ } /^  FAIL /{ f++ } END { print p+0, f+0, 0 }' "$2" ;;
-  integration* | engine | copies | hosts | stack | faults | bench) awk '
+# The numbers of a log, whichever runner wrote it: "passed failed skipped".
+count_pytest() {
+  awk '
     / passed| failed| error| skipped/ && / in [0-9.]+s/ {
       for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p = $(i-1); if ($i ~ /^(failed|error)/) f += $(i-1); if ($i ~ /^skipped/) s = $(i-1) }
-    } END { gsub(/[^0-9]/, "", p); print p+0, f+0, s+0 }' "$2" ;;
-  demo) grep -q '^That was the main job' "$2" && echo 1 0 0 || echo 0 1 0 ;;
-  *) awk '
+    } END { gsub(/[^0-9]/, "", p); print p+0, f+0, s+0 }' "$1"
+}
+count_cmocka() {
+  awk '
     /^\[  PASSED  \] [0-9]+ test/ { p += $4 }
     /^\[  FAILED  \] .*[0-9]+ test\(s\)/ { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+$/) { f += $i; break } }
     /^\[  SKIPPED \] [0-9]+ test/ { s += $4 }
-    / [0-9]+ inputs$/ { p++ } /^fuzzed / { p++ } /^skipped: / { s++ }
-    END { print p+0, f+0, s+0 }' "$2" ;;
+    / [0-9]+ inputs$/ { p++ } /^fuzzed / { p++ } /^skipped: trixie/ { s++ }
+    END { print p+0, f+0, s+0 }' "$1"
+}
+count() { # STAGE LOG
+  case $1 in
+  lint) awk '/^  ok /{ p++ } /^  FAIL /{ f++ } END { print p+0, f+0, 0 }' "$2" ;;
+  integration* | engine | copies | hosts | guarded | stack | faults | bench) count_pytest "$2" ;;
+  trixie) { count_cmocka "$2" && count_pytest "$2"; } | awk '{ p += $1; f += $2; s += $3 } END { print p, f, s }' ;;
+  demo) grep -q '^That was the main job' "$2" && echo 1 0 0 || echo 0 1 0 ;;
+  *) count_cmocka "$2" ;;
   esac
 }
 
 declare -A running began
-declare -A beside=([asan]=copies [tsan]=stack [memcheck]=hosts [integration]=engine [integration_asan]=faults)
+declare -A beside=([asan]=copies [tsan]=stack [memcheck]=hosts [trixie]=guarded [integration]=engine [integration_asan]=faults)
 start() { # STAGE
   began[$1]=$SECONDS
   "run_$1" >"$log_folder/$1.log" 2>&1 </dev/null &
@@ -108,7 +118,7 @@ for stage in "${stages[@]}"; do
   case $stage in stack | trixie) tested=$((tested + s)) ;; esac
   if { [ "$code" != 0 ] && [ "$f" = 0 ]; } || [ $tested = 0 ]; then f=$((f + 1)); fi
   printf '%-18s %4d passed %3d failed %3d skipped   %4d s\n' "$stage" "$p" "$f" "$s" $((SECONDS - began[$stage]))
-  case $stage in unit | integration | engine | copies | hosts | stack | trixie) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
+  case $stage in unit | integration | engine | copies | hosts | guarded | stack | trixie) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
   [ "$f" = 0 ] || { echo "    the end of $log:"; tail -60 "$log" | sed 's/^/    | /'; }
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done

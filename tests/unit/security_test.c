@@ -147,28 +147,8 @@ static void a_password_is_no_word_of_a_command_line(void **state)
         assert_false(options_load(tables, NULL, &sets[i], 1, &options, &mistakes));
         assert_non_null(strstr(mistakes.ptr, "--set: kafka.properties must not hold a password here"));
         assert_null(strstr(mistakes.ptr, "the-secret"));
+        options_free(options);
     }
-}
-
-static void what_only_librdkafka_sees_is_told_too(void **state)
-{
-    AUTO(buffer) struct buffer mistakes;
-    buffer_init(&mistakes, 10000);
-    (void)state;
-    scratch_write(&scratch, "no certificate");
-    struct options *options = options_of("security=tls ca_file=FILE properties.no.such=1");
-    assert_false(kafka_check(options, &mistakes));
-    assert_non_null(strstr(mistakes.ptr, "No such configuration property: \"no.such\""));
-    options_free(options);
-    buffer_clear(&mistakes);
-    options = options_of("security=tls ca_file=FILE");
-    assert_false(kafka_check(options, &mistakes));
-    assert_non_null(strstr(mistakes.ptr, "ssl.ca.location"));
-    options_free(options);
-    buffer_clear(&mistakes);
-    options = options_of("security=plaintext");
-    assert_true(kafka_check(options, &mistakes));
-    options_free(options);
 }
 
 int main(void)
@@ -177,7 +157,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_mistake_is_told, file_make, file_remove),
         cmocka_unit_test_setup_teardown(options_become_properties, file_make, file_remove),
         cmocka_unit_test(a_password_is_no_word_of_a_command_line),
-        cmocka_unit_test_setup_teardown(what_only_librdkafka_sees_is_told_too, file_make, file_remove),
     };
     return cmocka_run_group_tests_name("security", tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ within() {
 }
 
 mounts=()
-within make -s -j"$(nproc)" CI=1 tests-built
+within make -s -j"$(nproc)" CI=1 all tests-built
 within make -s unit CI=1
 [ "$what" = all ] || exit 0
 

@@ -3,6 +3,7 @@
 #include "workers/common/base/auto.h"
 #include "workers/common/base/clock.h"
 #include "workers/common/engine/engine.h"
+#include "workers/common/engine/intake.h"
 #include "workers/common/engine/partition.h"
 #include "workers/common/engine/status.h"
 #include "workers/common/http/http.h"
@@ -150,6 +151,16 @@ void engine_load(const struct engine *engine, struct engine_load *ret_load)
     }
 }
 
+static size_t paused_count(const struct engine *engine)
+{
+    size_t paused = 0;
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        const struct partition *partition = engine->partitions[i];
+        paused += !partition->is_gone && !intake_may_read(engine, partition) ? 1 : 0;
+    }
+    return paused;
+}
+
 static double partition_lag(const struct engine *engine, const struct partition *partition)
 {
     return (double)partition_open_count(engine, partition);
@@ -200,6 +211,9 @@ static void write_partitions(const struct engine *engine, struct buffer *text)
         {"partition_oldest_seconds", "Time since the oldest message was first taken.", partition_oldest_seconds},
         {"partition_held_up", "1 when that message keeps the partition from being read on.", partition_is_held_up},
     };
+    write_one(engine, text, "partitions_paused", METRIC_GAUGE,
+              "Partitions that are not read now: enough to do, no room, held up, or on their way out.",
+              (double)paused_count(engine));
     for (size_t i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++) {
         metric_begin(text, gauges[i].name, METRIC_GAUGE, gauges[i].help);
         for (size_t k = 0; k < engine->partition_count; k++) {

@@ -11,6 +11,8 @@
 /* The parts of the group protocol that tell something (kafka.apache.org/protocol, Api Keys). */
 enum { API_HEARTBEAT = 12, API_SYNC_GROUP = 14 };
 
+enum { REVIEW_FAILURE_MS = 1000, REVIEW_TIMEOUT_MS = 100 };
+
 struct consumer {
     rd_kafka_t *handle;
     rd_kafka_queue_t *queue;             /* what the group says */
@@ -24,7 +26,9 @@ struct consumer {
     rd_kafka_topic_partition_list_t *revoked; /* told, not yet released */
     int32_t *told;                            /* the array handed out with the event */
     bool was_assigned;                        /* once in its life */
-    struct error failure;                     /* the last one, until something comes */
+    struct error failure;                     /* the last one, until it is over */
+    int32_t failed_partition;                 /* of the failure; -1: the group's */
+    int64_t failed_at_ms;                     /* or when it was last looked at */
     /* Written by a thread of librdkafka. */
     _Atomic int64_t member_at_ms;
     _Atomic int64_t asked_at_ms; /* when the last heartbeat was sent */
@@ -306,12 +310,10 @@ static void consumer_tell(struct consumer *consumer, rd_kafka_message_t *message
 {
     switch (message->err) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
-        consumer->failure.action = ERROR_NONE;
         ret_event->kind = CONSUMER_MESSAGE;
         record_from_message(message, &ret_event->record);
         break;
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-        consumer->failure.action = ERROR_NONE;
         ret_event->kind = CONSUMER_END;
         ret_event->offset = message->offset;
         break;
@@ -321,14 +323,38 @@ static void consumer_tell(struct consumer *consumer, rd_kafka_message_t *message
         ret_event->is_said_again =
             consumer->failure.action != ERROR_NONE && strcmp(consumer->failure.text, ret_event->err.text) == 0;
         consumer->failure = ret_event->err;
+        consumer->failed_partition = message->rkt != NULL ? message->partition : -1;
+        consumer->failed_at_ms = clock_monotonic_ms();
         break;
     }
     rd_kafka_message_destroy(message);
 }
 
+/* librdkafka tells when reading begins to fail, and not that it is over: an empty partition stays silent. So the
+ * group's next agreement, or an answer from the partition, has to say it. */
+static void consumer_review_failure(struct consumer *consumer)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    if (consumer->failure.action == ERROR_NONE || now_ms - consumer->failed_at_ms < REVIEW_FAILURE_MS) {
+        return;
+    }
+    int64_t low;
+    int64_t high;
+    bool is_over = consumer->failed_partition < 0
+                       ? consumer->member_at_ms > consumer->failed_at_ms
+                       : rd_kafka_query_watermark_offsets(consumer->handle, consumer->topic, consumer->failed_partition,
+                                                          &low, &high, REVIEW_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (is_over) {
+        consumer->failure.action = ERROR_NONE;
+    } else if (consumer->failed_partition >= 0) {
+        consumer->failed_at_ms = now_ms;
+    }
+}
+
 void consumer_poll(struct consumer *consumer, struct consumer_event *ret_event)
 {
     *ret_event = (struct consumer_event){.kind = CONSUMER_NOTHING};
+    consumer_review_failure(consumer);
     if (consumer->pending == CONSUMER_NOTHING) {
         rd_kafka_message_t *failure = rd_kafka_consumer_poll(consumer->handle, 0);
         if (failure != NULL) {
