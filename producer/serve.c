@@ -98,13 +98,19 @@ static bool server_is_healthy(const void *subject, struct buffer *text)
     return text->len == before;
 }
 
-static bool server_is_ready(const void *subject)
+static const char *server_why_not_ready(const void *subject)
 {
     const struct server *server = subject;
     struct store_state state;
     store_look(server->reception.store, &state);
-    return !server->reception.is_closing && !server->is_quiet &&
-           ((state.away_since_ms == 0 && reach_has_answers()) || state.has_spool);
+    if (server->reception.is_closing) {
+        return "it is ending";
+    }
+    if (server->is_quiet) {
+        return "quiet until SIGCONT";
+    }
+    bool can_store = (state.away_since_ms == 0 && reach_has_answers()) || state.has_spool;
+    return can_store ? NULL : "the brokers do not answer, and there is no spool";
 }
 
 static void server_write_metrics(const void *subject, struct buffer *text)
@@ -124,8 +130,8 @@ static void server_write_metrics(const void *subject, struct buffer *text)
                  state.away_since_ms > 0 ? (double)(clock_monotonic_ms() - state.away_since_ms) / 1000 : 0, NULL);
     metric_write(text, "deliveries_waiting", METRIC_GAUGE, "Webhooks that wait for their answer.",
                  (double)state.waiting, NULL);
-    metric_write(text, "ready", METRIC_GAUGE, "1 when it takes deliveries.", server_is_ready(server), "role",
-                 "producer", NULL);
+    metric_write(text, "ready", METRIC_GAUGE, "1 when it takes deliveries.", server_why_not_ready(server) == NULL,
+                 "role", "producer", NULL);
     poll_write_metrics(server->reception.poll, text);
     round_trip_write(text);
 }
@@ -233,7 +239,7 @@ static void server_log_in_flight(const struct server *server)
     struct store_state state;
     store_look(server->reception.store, &state);
     log_event(LOG_INFO, "in flight, all told", "deliveries", log_number((long long)state.waiting), "spool_bytes",
-              log_number(state.spool_bytes), "ready", server_is_ready(server) ? "yes" : "no", NULL);
+              log_number(state.spool_bytes), "ready", server_why_not_ready(server) == NULL ? "yes" : "no", NULL);
 }
 
 static void server_set_quiet(struct server *server, bool is_quiet)
@@ -314,12 +320,15 @@ static void server_loop(struct server *server)
 
 static int server_serve(struct server *server, const struct options *options)
 {
+    struct store_state state;
     const char *spool = options_text(options, "producer.spool");
     server_warn(server, spool != NULL && spool[0] != '\0');
     log_event(LOG_INFO, "ready", "port", log_number(listener_port(server->listener)), "hooks",
               log_number((long long)server->reception.hooks.count), NULL);
     server_loop(server);
-    log_event(LOG_INFO, "drained", NULL);
+    store_look(server->reception.store, &state);
+    log_event(LOG_INFO, state.waiting == 0 ? "drained" : "drain over: not everything is stored", "waiting",
+              log_number((long long)state.waiting), NULL);
     if (server->is_broken) {
         log_event(LOG_ERROR, "the connection to the brokers is broken beyond repair: start again", NULL);
     }
@@ -330,7 +339,7 @@ int serve_run(const struct options *options)
 {
     static const int wanted_signals[] = {SIGHUP, SIGTSTP, SIGCONT, SIGUSR1, 0};
     struct server server = {.loop = loop_new(NULL), .wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
-    const struct admin_view view = {server_is_healthy, server_is_ready, server_write_metrics, &server};
+    const struct admin_view view = {server_is_healthy, server_why_not_ready, server_write_metrics, &server};
     struct signals *signals = signals_watch(server.loop, wanted_signals, server_signalled, &server);
     struct error err = {0};
     int exit_code = EXIT_OK;

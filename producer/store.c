@@ -31,8 +31,8 @@ struct parcel {
 struct store {
     struct loop *loop;
     struct publisher *publisher;
-    struct spool *spool;
-    int64_t spool_maximum_bytes; /* NULL: none is wanted */
+    struct spool *spool; /* NULL: none is wanted */
+    int64_t spool_maximum_bytes;
     size_t waiting;
     size_t sent; /* parcels that wait for the brokers and may yet go to the disk */
     struct parcel *for_disk;

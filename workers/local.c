@@ -38,18 +38,14 @@ static pid_t role_start(const char *role, const char *config_path)
     if (getppid() != parent) {
         _exit(EXIT_TEMPORARY);
     }
+    /* A terminal's Ctrl-C would be a second word to end, beside fleet_run's. */
+    (void)setpgid(0, 0);
     if (config_path != NULL) {
         (void)execl("/proc/self/exe", "tagfleet", role, "--config", config_path, (char *)NULL);
     } else {
         (void)execl("/proc/self/exe", "tagfleet", role, (char *)NULL);
     }
     _exit(EXIT_TEMPORARY);
-}
-
-static void fleet_signalled(void *context, int signal)
-{
-    (void)signal;
-    ((struct fleet *)context)->is_ending = true;
 }
 
 static size_t fleet_alive(const struct fleet *fleet)
@@ -84,6 +80,17 @@ static void fleet_signal(const struct fleet *fleet, int signal)
             (void)kill(fleet->pids[i], signal);
         }
     }
+}
+
+/* The first asks for a drain, which fleet_run begins; a second one is passed on, and the roles end at once. */
+static void fleet_signalled(void *context, int signal)
+{
+    struct fleet *fleet = context;
+    (void)signal;
+    if (fleet->is_ending) {
+        fleet_signal(fleet, SIGTERM);
+    }
+    fleet->is_ending = true;
 }
 
 static void fleet_run(struct fleet *fleet, struct loop *loop)

@@ -304,6 +304,8 @@ def test_a_job_that_cannot_be_read_fails_visibly_and_blocks_nobody(watched, vers
     assert code == 0, lines
     failed = fleet.results()[("d-00000000000000ab", account)]
     assert [one["outcome"] for one in failed] == ["failed"] and "repository is missing" in failed[0]["reason"]
+    copier = fleet.roles[-1]
+    assert copier.metric("results_total", outcome="failed") == 1 and copier.metric("dead_letters_total") == 2
     dead = [value["data"] for _, value, _ in fleet.records("dead")]
     assert len(dead) == 2 and {one["role"] for one in dead} == {"copier"}
     assert base64.b64decode(dead[0]["value_base64"]) == json.dumps(known).encode()

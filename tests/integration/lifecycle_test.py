@@ -22,15 +22,25 @@ def order(trial, first, count, milliseconds=0):
     trial.order([(f"k{number}", f"{milliseconds} 0 1 done t{number}") for number in range(first, first + count)])
 
 
+def start_busy(trial, count, milliseconds, *settings, running=None):
+    """A worker that has been given so many tasks, and of which as many run as may."""
+    worker = trial.start(*settings)
+    order(trial, 0, count, milliseconds)
+    wait_for(lambda: worker.metric("slots", state="used") == (running or count), 30, "the start")
+    return worker
+
+
+def make_quiet(worker):
+    worker.signal(signal.SIGTSTP)
+    wait_for(lambda: worker.ask("/readyz") == (503, "not ready: quiet until SIGCONT\n"), 5, "the word that it takes nothing")
+
+
 # --- quiet ---
 
 def test_who_is_quiet_finishes_what_runs_however_long_and_takes_nothing_until_it_goes_on(trial):
     """Longer than the drain of an end, which is 100 ms here."""
-    worker = trial.start("trial.drain=100ms")
-    order(trial, 0, 3, 4000)
-    wait_for(lambda: worker.metric("slots", state="used") == 3, 30, "the start")
-    worker.signal(signal.SIGTSTP)
-    wait_for(lambda: worker.ask("/readyz")[0] == 503, 5, "the word that it takes nothing")
+    worker = start_busy(trial, 3, 4000, "trial.drain=100ms")
+    make_quiet(worker)
     order(trial, 3, 5)
     wait_for(lambda: len(trial.outputs()) == 3, 20, "what was running")
     wait_for(lambda: "msg=drained" in worker.log(), 20, "the end of its membership")
@@ -44,6 +54,17 @@ def test_who_is_quiet_finishes_what_runs_however_long_and_takes_nothing_until_it
     assert all(numbers == ["1"] for numbers in trial.outputs().values())
 
 
+def test_who_goes_on_before_all_has_ended_takes_work_at_once(trial):
+    worker = start_busy(trial, 3, 300000, "trial.drain=100ms")
+    make_quiet(worker)
+    order(trial, 3, 9)
+    worker.signal(signal.SIGCONT)
+    wait_for(lambda: len(trial.outputs()) == 9, 30, "what has come since")
+    assert worker.metric("slots", state="used") == 3 and worker.metric("memberships_total") == 1
+    assert worker.ask("/readyz")[0] == 200
+    assert worker.stop() == 0
+
+
 def test_while_one_is_quiet_the_others_have_its_partitions(trial):
     quiet = trial.start()
     quiet.signal(signal.SIGTSTP)
@@ -52,7 +73,7 @@ def test_while_one_is_quiet_the_others_have_its_partitions(trial):
     order(trial, 0, 30)
     trial.wait_done()
     assert other.metric("jobs_total", result="ok") == 30
-    quiet.signal(signal.SIGTERM)
+    quiet.signal(signal.SIGHUP)
     assert quiet.process.wait(10) == 0
 
 
@@ -74,9 +95,7 @@ def test_a_quiet_producer_is_not_ready_and_stores_what_comes_all_the_same(broker
 # --- looked at ---
 
 def test_whoever_asks_is_told_what_is_in_flight_and_nothing_else_changes(trial):
-    worker = trial.start("trial.max_running=2")
-    order(trial, 0, 5, 3000)
-    wait_for(lambda: worker.metric("slots", state="used") == 2, 30, "the start")
+    worker = start_busy(trial, 5, 3000, "trial.max_running=2", running=2)
     worker.signal(signal.SIGUSR1)
     wait_for(lambda: "in flight, all told" in worker.log(), 5, "the answer")
     lines = [line for line in worker.log().splitlines() if 'msg="in flight"' in line]
@@ -89,9 +108,7 @@ def test_whoever_asks_is_told_what_is_in_flight_and_nothing_else_changes(trial):
 # --- ending ---
 
 def test_an_end_waits_for_what_runs_and_a_second_word_does_not(trial):
-    patient = trial.start("trial.drain=60s")
-    order(trial, 0, 1, 30000)
-    wait_for(lambda: patient.metric("slots", state="used") == 1, 30, "the start")
+    patient = start_busy(trial, 1, 30000, "trial.drain=60s")
     patient.signal(signal.SIGTERM)
     wait_for(lambda: "msg=draining" in patient.log(), 5, "the drain")
     time.sleep(1)

@@ -94,6 +94,7 @@ def assert_it_stays_replaced(scene, requests_before):
     """The old copier, awake again, has sent nothing for the job that was taken from it and has published nothing; later it
     is a copier like any other."""
     scene.wait_until_old_has_joined_again()
+    wait_for(lambda: scene.old.ask("/healthz")[0] == 200, 20, "the old copier's good health, though it has nothing to do")
     assert [(one.method, one.path) for one in scene.old_proxy.requests[requests_before:]] == []
     expected = [(OLD, "superseded"), (NEWER, "succeeded")]
     assert scene.outcomes() == expected and scene.outcomes("read_uncommitted") == expected

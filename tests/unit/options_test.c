@@ -322,6 +322,12 @@ static void values_outside_their_bounds_are_refused_and_on_them_taken(void **sta
         {"shop.nane=x", false},
         {"more.servers=x", false},
         {"=x", false},
+        {"more.properties.linger.ms=5", true},
+        {"more.properties=linger.ms=5", true},
+        {"more.properties.sasl.password=x", false},
+        {"more.properties.ssl.key.pem=x", false},
+        {"more.properties=linger.ms=5,sasl.oauthbearer.client.secret=x", false},
+        {"more.properties.sasl.oauthbearer.config=x", false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct option_override set = {cases[i].set};

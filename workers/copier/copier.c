@@ -276,7 +276,7 @@ static void copier_cancel(void *state, struct task *task)
 }
 
 /* The result that the deployment is waiting for, if the job still says whose it was. */
-static struct output *unreadable_result(struct slice body, const char *reason)
+static struct output *unreadable_result(struct tally *tally, struct slice body, const char *reason)
 {
     AUTO(text) char *deployment = NULL;
     AUTO(text) char *account = NULL;
@@ -292,14 +292,15 @@ static struct output *unreadable_result(struct slice body, const char *reason)
     result->reason = text_copy(reason);
     result->started_ms = result->envelope.time_ms;
     result->finished_ms = result->envelope.time_ms;
+    tally_add(tally, result, 0);
     return message_output(&result_codec, result, "results", result->deployment);
 }
 
 static void copier_quarantine(void *state, struct task *task, const char *reason)
 {
-    (void)state;
+    struct copier *copier = state;
     const struct record *record = task_record(task);
-    struct output *result = unreadable_result(record->value, reason);
+    struct output *result = unreadable_result(&copier->tally, record->value, reason);
     task_emit(task, unreadable_letter("copier", task_topic(task), record, reason));
     task_emit(task, result != NULL ? result : unreadable_rejection("copier", task_topic(task), record, reason));
 }

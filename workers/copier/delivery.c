@@ -114,11 +114,12 @@ static void result_tell(const struct delivery_shared *shared, struct task *task,
                         const struct result *result)
 {
     char trace[TRACE_ID_SIZE];
-    tally_add(shared->tally, job, result);
-    log_event(LOG_INFO, result_outcome_names[result->outcome], "deployment", job->deployment, "job", job->envelope.id,
-              "repository", job->repository, "objects", log_number(result->objects), "bytes", log_number(result->bytes),
-              "ms", log_number(result->finished_ms - result->started_ms), "reason", result->reason, "trace",
-              trace_id(job->envelope.traceparent, trace), NULL);
+    bool is_failed = tally_job_result((enum result_outcome)result->outcome) == JOB_FAILED;
+    tally_add(shared->tally, result, job->requested_ms);
+    log_event(is_failed ? LOG_WARNING : LOG_INFO, result_outcome_names[result->outcome], "deployment", job->deployment,
+              "job", job->envelope.id, "repository", job->repository, "objects", log_number(result->objects), "bytes",
+              log_number(result->bytes), "ms", log_number(result->finished_ms - result->started_ms), "reason",
+              result->reason, "trace", trace_id(job->envelope.traceparent, trace), NULL);
     task_emit(task, message_output(&result_codec, result, "results", job->deployment));
 }
 

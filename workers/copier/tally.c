@@ -16,12 +16,12 @@ enum job_result tally_job_result(enum result_outcome outcome)
     return JOB_FAILED;
 }
 
-void tally_add(struct tally *tally, const struct job *job, const struct result *result)
+void tally_add(struct tally *tally, const struct result *result, int64_t requested_ms)
 {
     tally->outcomes[result->outcome]++;
     bool has_build = result->outcome == RESULT_SUCCEEDED || result->outcome == RESULT_UNCHANGED;
-    if (has_build && job->requested_ms > 0) {
-        histogram_add(&tally->tag_to_done, result->finished_ms - job->requested_ms);
+    if (has_build && requested_ms > 0) {
+        histogram_add(&tally->tag_to_done, result->finished_ms - requested_ms);
     }
 }
 

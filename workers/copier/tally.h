@@ -18,7 +18,8 @@ struct tally {
 /* What the engine calls such an end. */
 enum job_result tally_job_result(enum result_outcome outcome);
 
-void tally_add(struct tally *tally, const struct job *job, const struct result *result);
+/* requested_ms: when the producer received the event; 0: not known. */
+void tally_add(struct tally *tally, const struct result *result, int64_t requested_ms);
 
 /* One object that was written. */
 void tally_add_copy(struct tally *tally, int64_t size_bytes);

@@ -449,10 +449,20 @@ static void environment_visit(const char *name, void *value, void *context)
     }
 }
 
-/* Pairs are properties of somebody else's; those that are secrets have "password" in their name. */
+/* Pairs are properties of somebody else's: these are in the names of those that are secrets. */
+static bool is_secret(const char *text)
+{
+    static const char *const words[] = {"password", "secret", "key.pem", "oauthbearer.config"};
+    bool is_found = false;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        is_found = is_found || strstr(text, words[i]) != NULL;
+    }
+    return is_found;
+}
+
 static bool override_pairs(struct setting *setting, const char *key, const char *text, const struct origin *origin)
 {
-    if (strstr(key != NULL ? key : text, "password") != NULL) {
+    if (is_secret(key != NULL ? key : text)) {
         return mistake(origin, setting->row->name,
                        "must not hold a password here, since everybody on this machine can read a command line: it "
                        "comes from a file or from the environment");

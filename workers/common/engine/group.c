@@ -125,6 +125,16 @@ void group_lost(struct engine *engine, const struct consumer_event *event)
     }
 }
 
+void group_keep(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->partition_count; i++) {
+        struct partition *partition = engine->partitions[i];
+        if (partition->is_restored && !partition->is_leaving) {
+            partition->takeover.is_held = true;
+        }
+    }
+}
+
 bool group_let_go(struct partition *partition)
 {
     if (!partition_is_quiet(partition)) {
@@ -257,6 +267,7 @@ void group_drop_all(struct engine *engine)
     engine->confirm_count = 0;
     engine->output_bytes = 0;
     engine->confirmed_at_ms = INT64_MIN / 2;
+    engine->aborts_in_a_row = 0;
     engine->is_revoking = false;
     engine->is_outside = false;
 }

@@ -33,5 +33,8 @@ size_t group_stop(struct partition *partition);
  * nothing to say. */
 bool group_let_go(struct partition *partition);
 
+/* The drain is called off: what was let go and is still here is claimed again before its next task begins. */
+void group_keep(struct engine *engine);
+
 /* Cancels and forgets every task and every partition. */
 void group_drop_all(struct engine *engine);

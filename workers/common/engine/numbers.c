@@ -94,7 +94,7 @@ static void write_group(const struct engine *engine, struct buffer *text)
     write_one(engine, text, "memberships_total", METRIC_COUNTER, "Times the group was joined.",
               (double)counts->memberships);
     write_one(engine, text, "ready", METRIC_GAUGE, "1 when a member of the group that takes work.",
-              status_is_ready(engine));
+              status_why_not_ready(engine) == NULL);
     write_one(engine, text, "stopped", METRIC_GAUGE, "1 when nearly all messages were put aside: nothing is taken.",
               engine->valve.is_closed);
     write_one(engine, text, "commits_total", METRIC_COUNTER, "Transactions committed.", (double)counts->commits);

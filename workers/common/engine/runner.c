@@ -66,6 +66,18 @@ static void runner_quiet(struct engine *engine)
               log_number((long long)engine->running_count), NULL);
 }
 
+/* A membership that has not ended yet goes on. */
+static void runner_go_on(struct engine *engine)
+{
+    if (!engine->is_quiet || engine->is_ending) {
+        return;
+    }
+    engine->is_quiet = false;
+    engine->is_draining = false;
+    group_keep(engine);
+    log_event(LOG_INFO, "no longer quiet", NULL);
+}
+
 static void runner_signalled(void *context, int signal)
 {
     struct engine *engine = context;
@@ -74,7 +86,7 @@ static void runner_signalled(void *context, int signal)
         runner_quiet(engine);
         break;
     case SIGCONT:
-        engine->is_quiet = false;
+        runner_go_on(engine);
         break;
     case SIGUSR1:
         status_log_in_flight(engine);
@@ -87,6 +99,9 @@ static void runner_signalled(void *context, int signal)
 /* Between two memberships, as long as nothing is to be taken. */
 static void runner_rest(struct engine *engine)
 {
+    if (engine->is_quiet) {
+        engine->obstacle = (struct error){0};
+    }
     while (engine->is_quiet && !engine->is_ending) {
         loop_turn(engine->loop, REST_TURN_MS);
     }
@@ -122,8 +137,8 @@ static bool runner_session(struct engine *engine, const struct options *options,
     bool is_closed = consumer_close(engine->consumer, CLOSE_TIMEOUT_MS);
     engine->consumer = NULL;
     (void)alarm(0);
-    engine->has_leftover = !is_closed;
-    if (!is_closed && !is_going) {
+    engine->has_leftover = engine->has_leftover || !is_closed;
+    if (!is_closed && !(is_going && engine->is_ending)) {
         return error_set(err, ERROR_FATAL, "a member of the group does not end: this process must");
     }
     return is_going;
@@ -188,9 +203,9 @@ static bool runner_is_healthy(const void *subject, struct buffer *text)
     return status_is_healthy(subject, text);
 }
 
-static bool runner_is_ready(const void *subject)
+static const char *runner_why_not_ready(const void *subject)
 {
-    return status_is_ready(subject);
+    return status_why_not_ready(subject);
 }
 
 static void runner_write_metrics(const void *subject, struct buffer *text)
@@ -207,7 +222,7 @@ int worker_run(const struct worker *worker, const struct options *options, const
     AUTO(text)
     char *id = instance != NULL ? text_format("%s.%s", worker->name, instance)
                                 : text_format("%s.%s-%d", worker->name, host, (int)getpid());
-    static const int wanted_signals[] = {SIGTSTP, SIGCONT, SIGUSR1, 0};
+    static const int wanted_signals[] = {SIGHUP, SIGTSTP, SIGCONT, SIGUSR1, 0};
     struct error err = {0};
     engine.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     engine.loop = loop_new(NULL);
@@ -215,7 +230,7 @@ int worker_run(const struct worker *worker, const struct options *options, const
     loop_watch(engine.loop, engine.wake_fd, runner_woken, &engine.wake_fd);
     http_set_gate(loop_http(engine.loop), turn_may_act, &engine);
     (void)signal(SIGALRM, runner_watchdog);
-    const struct admin_view view = {runner_is_healthy, runner_is_ready, runner_write_metrics, &engine};
+    const struct admin_view view = {runner_is_healthy, runner_why_not_ready, runner_write_metrics, &engine};
     AUTO(text) char *admin = text_format("%s.admin", worker->name);
     struct listener *listener = NULL;
     int exit_code = EXIT_PERMANENT;

@@ -275,10 +275,12 @@ bool settle_advance(struct engine *engine, struct error *err)
         settle_answer_confirms(engine, CONFIRM_ASKED);
     }
     enum transaction_state before = transaction_state(engine->transaction);
-    if ((before == TRANSACTION_IDLE || before == TRANSACTION_COMMITTED || before == TRANSACTION_ABORTED) &&
-        settle_is_wanted(engine)) {
+    bool is_free = before == TRANSACTION_IDLE || before == TRANSACTION_COMMITTED || before == TRANSACTION_ABORTED;
+    if (is_free && settle_is_wanted(engine)) {
         settle_begin(engine);
         before = transaction_state(engine->transaction);
+    } else if (is_free && clock_monotonic_ms() >= engine->not_before_ms) {
+        engine->aborts_in_a_row = 0; /* what could not be committed is another worker's now */
     }
     enum transaction_state after = transaction_advance(engine->transaction);
     if (before == TRANSACTION_SENDING && after == TRANSACTION_COMMITTING) {

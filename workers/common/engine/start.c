@@ -18,7 +18,9 @@ static void start_begin(struct engine *engine, struct task *task)
     task->attempt++;
     if (task->attempt == 1) {
         task->taken_at_ms = clock_monotonic_ms();
-        histogram_add(&engine->counts.queued, clock_wall_ms() - task->record.timestamp_ms);
+        if (task->record.timestamp_ms > 0) { /* whoever writes to a topic may leave it out */
+            histogram_add(&engine->counts.queued, clock_wall_ms() - task->record.timestamp_ms);
+        }
     }
     task->partition->waiting_count--;
     task->partition->running_count++;
@@ -131,6 +133,9 @@ bool start_tasks(struct engine *engine, struct error *err)
     size_t started = 0;
     int64_t until_ms = clock_monotonic_ms() + TAKE_MAXIMUM_MS;
     struct partition *lone = start_lone(engine);
+    if (engine->has_joined && !engine->is_awaiting_ready) {
+        engine->obstacle = (struct error){0}; /* nothing waits to begin, so nothing is in its way */
+    }
     engine->is_awaiting_ready = false;
     if (lone != NULL) {
         if (start_is_allowed(engine) && start_is_ready(engine, &has_asked, err)) {

@@ -131,7 +131,8 @@ void status_log_in_flight(const struct engine *engine)
     log_event(LOG_INFO, "in flight, all told", "told", log_number((long long)lines), "running",
               log_number((long long)engine->running_count), "held", log_number((long long)engine->held_count),
               "finished", log_number((long long)engine->finished_count), "partitions",
-              log_number((long long)engine->partition_count), "ready", status_is_ready(engine) ? "yes" : "no", NULL);
+              log_number((long long)engine->partition_count), "ready",
+              status_why_not_ready(engine) == NULL ? "yes" : "no", NULL);
 }
 
 bool status_is_healthy(const struct engine *engine, struct buffer *text)
@@ -171,8 +172,19 @@ bool status_is_healthy(const struct engine *engine, struct buffer *text)
     return text->len == before;
 }
 
-bool status_is_ready(const struct engine *engine)
+const char *status_why_not_ready(const struct engine *engine)
 {
-    return engine->consumer != NULL && engine->has_joined && !engine->is_outside && !engine->is_draining &&
-           !engine->valve.is_closed;
+    if (engine->is_ending) {
+        return "it is ending";
+    }
+    if (engine->is_quiet) {
+        return "quiet until SIGCONT";
+    }
+    if (engine->valve.is_closed) {
+        return "stopped, nearly all messages were put aside";
+    }
+    if (engine->consumer == NULL || !engine->has_joined) {
+        return "not a member of its group yet";
+    }
+    return engine->is_outside ? "the group's broker does not answer" : NULL;
 }

@@ -22,8 +22,8 @@ void status_log_in_flight(const struct engine *engine);
 /* True: all is well. Otherwise text has a line for everything that needs somebody's attention. */
 bool status_is_healthy(const struct engine *engine, struct buffer *text);
 
-/* A member of its group, and taking work. */
-bool status_is_ready(const struct engine *engine);
+/* Why no work is taken; NULL: a member of its group, and taking work. */
+const char *status_why_not_ready(const struct engine *engine);
 
 /* Why the partition is not read on; NULL: it is. */
 const char *status_held_up_by(const struct engine *engine, const struct partition *partition);

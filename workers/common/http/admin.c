@@ -14,9 +14,13 @@ static unsigned admin_write(const struct admin_view *view, const char *path, str
         return is_healthy ? 200 : 503;
     }
     if (strcmp(path, "/readyz") == 0) {
-        bool is_ready = view->is_ready(view->subject);
-        buffer_append_text(body, is_ready ? "ready\n" : "not ready\n");
-        return is_ready ? 200 : 503;
+        const char *reason = view->why_not_ready(view->subject);
+        if (reason == NULL) {
+            buffer_append_text(body, "ready\n");
+            return 200;
+        }
+        buffer_append_format(body, "not ready: %s\n", reason);
+        return 503;
     }
     if (strcmp(path, "/metrics") == 0) {
         view->write_metrics(view->subject, body);
