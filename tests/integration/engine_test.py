@@ -49,6 +49,7 @@ def test_a_message_that_kills_its_worker_is_put_aside_after_some_deaths_and_the_
     assert len(outputs.pop("poison")) == 1
     assert outputs == {f"good{number}": ["1", "2"] for number in range(200)}
     assert "put aside" in worker.log() and "vanished" in worker.log()
+    assert worker.metric("dead_letters_total", reason="deadly") == worker.metric("jobs_total", result="dead") == 1
     # The count was the poison's: what comes next is not suspected, whoever dies.
     worker.kill()
     trial.order([(f"k{number}", f"0 0 1 done later{number}") for number in range(30)])

@@ -105,6 +105,23 @@ def test_whoever_asks_is_told_what_is_in_flight_and_nothing_else_changes(trial):
     assert all(numbers == ["1"] for numbers in trial.outputs().values())
 
 
+# --- changing hands ---
+
+def test_how_partitions_go_is_counted(trial):
+    def wait_parting(status):
+        wait_for(lambda: first.metric("rebalances_total", status=status) == 1, 30, f"the end of a rebalance: {status}")
+
+    first = trial.start("trial.drain=1s")
+    second = trial.start("trial.drain=1s")
+    wait_parting("idle")
+    for partition in range(3):
+        trial.order([(f"k{partition}", f"300000 0 1 done t{partition}")], partition)
+    wait_for(lambda: first.metric("slots", state="used") + second.metric("slots", state="used") == 3, 20, "the start")
+    trial.start("trial.drain=1s")
+    wait_parting("timeout")
+    assert first.metric("rebalances_total") == 2 and first.metric("jobs_total", result="cancelled") == 1
+
+
 # --- ending ---
 
 def test_an_end_waits_for_what_runs_and_a_second_word_does_not(trial):

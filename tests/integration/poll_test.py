@@ -151,6 +151,7 @@ def test_the_first_look_deploys_nothing_and_what_comes_later_does(make_polling, 
     fleet.deploy(commit(0), "build-1")  # a build of the old head
     wait_outcome(fleet, MAIN, commit(0))
     wait_polls(role)
+    assert role.metric("poll_found_total") == 2 and role.metric("polls_total", result="ok") > 0
     accepted = sorted(ref for (ref, _), found in outcomes(fleet).items() for one in found if one == "accepted")
     assert accepted == sorted([tag(20), "refs/tags/v-2.0.0-qa", tag(4), MAIN])
 
