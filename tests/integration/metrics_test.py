@@ -114,6 +114,7 @@ def test_the_numbers_say_what_has_happened(told):
     assert copier.metric("s3_requests_total", op="CopyObject", code="200") == 2 * 3
     assert copier.metric("s3_request_seconds_count", op="CopyObject") == 2 * 3
     assert copier.metric("wanted_copiers") == 0 and "\ntagfleet_wanted_copiers 0\n" in copier.ask("/metrics")[1]
+    assert not any(role.metric("slow_jobs_total") for role in (resolver, copier, notifier))
     assert copier.metric("slots", state="used") == 0 and copier.metric("slots", state="free") == 256
     assert notifier.metric("jobs_total", result="ok") > 0
     assert producer.metric("kafka_request_seconds_count", api="Produce") >= 2
