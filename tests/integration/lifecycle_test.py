@@ -165,11 +165,13 @@ def test_roles_that_begin_without_brokers_wait_say_so_and_are_ready_only_when_th
     try:
         fleet.__enter__()
         broker.kill()
+        impatient = fleet.start("copier", wait_ready=False)
         roles = [fleet.start(name, wait_ready=False) for name in ("producer", "resolver", "copier", "notifier")]
         for role in roles:
             wait_for(lambda: role.ask("/healthz")[0] == 503, 30, f"the {role.name}'s bad health")
             assert role.ask("/readyz")[0] == 503, role.name
             wait_for(lambda: re.search("level=(warning|error) .*broker", role.log()), 30, f"the {role.name}'s word")
+        assert impatient.stop() == 0 and "msg=drained" in impatient.log()
         broker.start()
         for role in roles:
             wait_for(lambda: role.ask("/readyz")[0] == 200, 60, f"the {role.name}'s readiness")
