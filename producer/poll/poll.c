@@ -137,8 +137,8 @@ static void change_stored(void *context, const struct error *err)
     struct telling *telling = context;
     struct polled *polled = telling->polled;
     if (err == NULL) {
-        told_add(&polled->told, &telling->change);
         polled->found_count += telling->change.is_baseline ? 0 : 1;
+        told_add(&polled->told, &telling->change); /* takes it */
     } else {
         polled->is_failed = true;
         polled->poll->is_broken = polled->poll->is_broken || err->action == ERROR_FATAL;

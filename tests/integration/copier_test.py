@@ -87,6 +87,7 @@ def test_health_names_the_job_that_holds_up_a_partition_and_what_it_is_doing(wat
     lines, _ = fleet.wait(COMMIT)
     assert {line["account"]: line["outcome"] for line in lines[:-1]} == {one: "failed" if one == names[0] else "succeeded" for one in names}
     wait_for(lambda: copier.ask("/healthz")[0] == 200, 10, "good health")
+    assert copier.metric("retries_total", **{"class": "throttled"}) > 0
 
 
 def test_a_copier_tells_how_many_of_its_kind_would_clear_what_it_sees_in_time(watched, versitygw):
@@ -221,6 +222,8 @@ def test_a_trigger_that_an_interrupted_deployment_owes_is_written(watched, versi
     assert [one.key for one in proxy.copies()] == ["codebuild/artifacts"]
     lines, code = deploy(fleet, build, files, commit="%040x" % 0xc0b1e7)
     assert code == 0 and lines[0]["outcome"] == "unchanged"
+    assert fleet.roles[-1].metric("objects_total", state="copied") == 1
+    assert fleet.roles[-1].metric("objects_total", state="unchanged") == 2 + 3
 
 
 def test_an_awkward_key_arrives_as_it_is(watched, versitygw):
@@ -338,11 +341,13 @@ def test_a_broken_account_fails_fast_says_why_and_is_tried_again_after_a_pause(w
         before, reasons = commit, [*reasons, lines[0]["reason"]]
     assert all("may not write bucket" in reason for reason in reasons[:2])
     assert reasons[2].startswith(f"not tried: the last 2 jobs of account {account} failed, the last with: ") and reasons[1][:100] in reasons[2]
+    assert fleet.roles[-1].metric("circuit_breaker", state="open") == 1
     broken[0] = False
     time.sleep(6.5)
     commit = "%040x" % 0xb4eaf
     fleet.deploy(commit, f"breaker-{account}", before=before)
     assert fleet.wait(commit)[1] == 0
+    assert fleet.roles[-1].metric("circuit_breaker", state="open") == 0
 
 
 def test_copies_of_one_build_keep_to_the_rate(watched, versitygw):

@@ -105,6 +105,23 @@ def test_whoever_asks_is_told_what_is_in_flight_and_nothing_else_changes(trial):
     assert all(numbers == ["1"] for numbers in trial.outputs().values())
 
 
+# --- changing hands ---
+
+def test_how_partitions_go_is_counted(trial):
+    def wait_parting(status):
+        wait_for(lambda: first.metric("rebalances_total", status=status) == 1, 30, f"the end of a rebalance: {status}")
+
+    first = trial.start("trial.drain=1s")
+    second = trial.start("trial.drain=1s")
+    wait_parting("idle")
+    for partition in range(3):
+        trial.order([(f"k{partition}", f"300000 0 1 done t{partition}")], partition)
+    wait_for(lambda: first.metric("slots", state="used") + second.metric("slots", state="used") == 3, 20, "the start")
+    trial.start("trial.drain=1s")
+    wait_parting("timeout")
+    assert first.metric("rebalances_total") == 2 and first.metric("jobs_total", result="cancelled") == 1
+
+
 # --- ending ---
 
 def test_an_end_waits_for_what_runs_and_a_second_word_does_not(trial):
@@ -148,11 +165,13 @@ def test_roles_that_begin_without_brokers_wait_say_so_and_are_ready_only_when_th
     try:
         fleet.__enter__()
         broker.kill()
+        impatient = fleet.start("copier", wait_ready=False)
         roles = [fleet.start(name, wait_ready=False) for name in ("producer", "resolver", "copier", "notifier")]
         for role in roles:
             wait_for(lambda: role.ask("/healthz")[0] == 503, 30, f"the {role.name}'s bad health")
             assert role.ask("/readyz")[0] == 503, role.name
             wait_for(lambda: re.search("level=(warning|error) .*broker", role.log()), 30, f"the {role.name}'s word")
+        assert impatient.stop() == 0 and "msg=drained" in impatient.log()
         broker.start()
         for role in roles:
             wait_for(lambda: role.ask("/readyz")[0] == 200, 60, f"the {role.name}'s readiness")

@@ -2,6 +2,7 @@
 import hashlib
 import hmac
 import json
+import os
 import re
 import subprocess
 
@@ -55,6 +56,7 @@ def told(broker, versitygw, tmp_path_factory):
         fleet.hook = f"http://127.0.0.1:{port}/hooks/acme"
         deliver(fleet, "refs/tags/v-1.0.0-qa", f"00-{TRACE}-b7ad6b7169203331-01")
         deliver(fleet, "refs/tags/v-1.0.0-nobody", None)
+        deliver(fleet, "refs/tags/v-1.0.0-qa", None)  # again
         assert fleet.wait(COMMIT, "refs/tags/v-1.0.0-qa")[1] == 0
         assert fleet.wait(COMMIT, "refs/tags/v-1.0.0-nobody")[1] == 3
         fleet.produce_garbage("events", "acme/app", b'{"no":"event"}')
@@ -95,11 +97,12 @@ def expressions():
 
 def test_the_numbers_say_what_has_happened(told):
     producer, resolver, copier, notifier = told.by_name.values()
-    assert producer.metric("deliveries_total", hook="acme", outcome="stored") == 2
-    assert producer.metric("delivery_seconds_count") == 2
+    assert producer.metric("deliveries_total", hook="acme", outcome="stored") == 3
+    assert producer.metric("delivery_seconds_count") == 3
     assert resolver.metric("deployments_total", outcome="accepted") == 1
     assert resolver.metric("deployments_total", outcome="dropped") == 2  # trunk, which is not in the map either
     assert resolver.metric("jobs_created_total") == 2
+    assert resolver.metric("duplicate_events_total") == 1
     assert resolver.metric("dead_letters_total", reason="unreadable") == 1 and resolver.metric("jobs_total", result="dead") == 1
     assert copier.metric("results_total", outcome="succeeded") == 2 and copier.metric("results_total") == 2
     assert copier.metric("jobs_total", role="copier", result="ok") == 2
@@ -111,15 +114,19 @@ def test_the_numbers_say_what_has_happened(told):
     assert copier.metric("s3_requests_total", op="CopyObject", code="200") == 2 * 3
     assert copier.metric("s3_request_seconds_count", op="CopyObject") == 2 * 3
     assert copier.metric("wanted_copiers") == 0 and "\ntagfleet_wanted_copiers 0\n" in copier.ask("/metrics")[1]
+    assert not any(role.metric("slow_jobs_total") for role in (resolver, copier, notifier))
     assert copier.metric("slots", state="used") == 0 and copier.metric("slots", state="free") == 256
     assert notifier.metric("jobs_total", result="ok") > 0
     assert producer.metric("kafka_request_seconds_count", api="Produce") >= 2
     assert all(role.metric("kafka_request_seconds_count", api="EndTxn") > 0 for role in (resolver, copier, notifier))
+    assert all(role.metric("commit_seconds_count") == role.metric("commits_total") > 0 for role in (resolver, copier, notifier))
     assert copier.metric("kafka_request_seconds_count", api="Heartbeat") > 0
     for role in told.by_name.values():
         assert role.metric("ready", role=role.name) == 1
         text = role.ask("/metrics")[1]
         assert float(re.search(r"^process_resident_memory_bytes (\S+)$", text, re.M).group(1)) > 1e6
+        began = float(re.search(r"^process_start_time_seconds (\S+)$", text, re.M).group(1))
+        assert abs(began - os.stat(role.log_path.parent).st_ctime) < 60, "beside the time when its folder was made"
         assert float(re.search(r"^process_cpu_seconds_total (\S+)$", text, re.M).group(1)) > 0
 
 

@@ -140,6 +140,7 @@ def test_the_first_look_deploys_nothing_and_what_comes_later_does(make_polling, 
     fleet = make_polling.github(host)
     role = started(fleet, host)
     assert {key: found for key, found in outcomes(fleet).items()} == {(ref, sha): ["ignored"] for ref, sha in old.items()}
+    assert role.metric("polls_total", result="ok") > 0 and role.metric("poll_found_total") == 0
     role.stop()
     host.move(tag(20), commit(20))  # while nobody looked
     role = fleet.start("producer")
@@ -151,6 +152,7 @@ def test_the_first_look_deploys_nothing_and_what_comes_later_does(make_polling, 
     fleet.deploy(commit(0), "build-1")  # a build of the old head
     wait_outcome(fleet, MAIN, commit(0))
     wait_polls(role)
+    assert role.metric("poll_found_total") == 2 and role.metric("polls_total", result="ok") > 0
     accepted = sorted(ref for (ref, _), found in outcomes(fleet).items() for one in found if one == "accepted")
     assert accepted == sorted([tag(20), "refs/tags/v-2.0.0-qa", tag(4), MAIN])
 

@@ -188,7 +188,7 @@ def test_the_hosts_limit_is_honoured_and_a_status_is_given_up_in_the_end(make_te
         push(fleet, f"refs/tags/v-1.0.{n}-qa", commit(n))
         deployment_of(fleet, commit(n))
     wait_for(lambda: len(remembered(fleet)) == 4, 60, "all to be given up")
-    assert "status given up" in role.log()
+    assert "status given up" in role.log() and role.metric("statuses_total", result="given_up") == 4
     assert {row.get("state") for row in remembered(fleet).values()} <= {None, "none"}
     assert host.count() <= 4
 
@@ -202,10 +202,12 @@ def test_a_host_that_refuses_is_complained_of_once(make_telling, host):
     deployments = [deployment_of(fleet, commit(n)) for n in range(1, 5)]
     wait_for(lambda: len(remembered(fleet)) == 4, 60, "all to be done with")
     assert role.log().count("the host takes no status of this repository") == 1
+    assert role.metric("statuses_total", result="refused") == role.metric("statuses_total") == 4
     host.set(token=TOKEN)
     for account in ACCOUNTS:
         finish(fleet, deployments[0], account, "superseded")
     wait_told(host, commit(1), [("error", "3 of 3 accounts replaced by a newer deployment")])
+    wait_for(lambda: role.metric("statuses_total", result="posted") == 1, 10, "the count")
 
 
 def test_what_waits_for_its_build_does_not_wait_for_ever(make_telling, host):

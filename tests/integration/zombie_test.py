@@ -321,3 +321,4 @@ def test_a_copier_that_is_cut_from_the_broker_starts_nothing_more_when_its_sessi
     forwarder.heal()
     lines, code = scene.fleet.wait(OLD, timeout="170s")
     assert code == 0 and len(scene.outcomes("read_uncommitted")) == 1, lines
+    assert scene.old.metric("rebalances_total", status="lost") == scene.old.log().count("partitions lost")

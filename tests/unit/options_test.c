@@ -290,6 +290,22 @@ static void a_file_that_is_not_there_is_refused_by_name(void **state)
     assert_null(options);
 }
 
+static void what_is_no_mistake_can_be_looked_at_all_the_same(void **state)
+{
+    (void)state;
+    struct options *options = NULL;
+    AUTO(buffer) struct buffer mistakes;
+    buffer_init(&mistakes, 10000);
+    scratch_write(&scratch, "shop: { pause = \"999ms\"; limit = 12; };\n"
+                            "more: { servers = ( { weight = 2; }, { url = \"u\"; weight = 3; } ); };\n");
+    assert_false(options_load(tables, scratch.path, NULL, 0, &options, &mistakes));
+    assert_int_equal(options_duration_ms(options, "shop.pause"), 30000);
+    assert_int_equal(options_integer(options, "shop.limit"), 12);
+    assert_int_equal(options_groups(options, "more.servers"), 1);
+    assert_int_equal(options_integer(options_group(options, "more.servers", 0), "weight"), 3);
+    options_free(options);
+}
+
 static void values_outside_their_bounds_are_refused_and_on_them_taken(void **state)
 {
     (void)state;
@@ -367,6 +383,7 @@ int main(void)
         cmocka_unit_test_setup(a_group_without_what_it_needs_is_a_mistake, environment_clear),
         cmocka_unit_test_setup(a_file_that_is_no_configuration_is_refused_with_its_line, environment_clear),
         cmocka_unit_test_setup(a_file_that_is_not_there_is_refused_by_name, environment_clear),
+        cmocka_unit_test_setup(what_is_no_mistake_can_be_looked_at_all_the_same, environment_clear),
         cmocka_unit_test_setup(values_outside_their_bounds_are_refused_and_on_them_taken, environment_clear),
         cmocka_unit_test_setup(the_description_names_every_option_with_default_and_choices, environment_clear),
     };

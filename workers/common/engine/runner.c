@@ -213,6 +213,13 @@ static void runner_write_metrics(const void *subject, struct buffer *text)
     numbers_write(subject, text);
 }
 
+/* Whoever has started it with nohup wants it to outlive the terminal. */
+static int runner_hang_up(void)
+{
+    struct sigaction action;
+    return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN ? 0 : SIGHUP;
+}
+
 int worker_run(const struct worker *worker, const struct options *options, const char *instance)
 {
     struct engine engine = {.worker = worker, .confirmed_at_ms = INT64_MIN / 2};
@@ -222,7 +229,7 @@ int worker_run(const struct worker *worker, const struct options *options, const
     AUTO(text)
     char *id = instance != NULL ? text_format("%s.%s", worker->name, instance)
                                 : text_format("%s.%s-%d", worker->name, host, (int)getpid());
-    static const int wanted_signals[] = {SIGHUP, SIGTSTP, SIGCONT, SIGUSR1, 0};
+    const int wanted_signals[] = {SIGTSTP, SIGCONT, SIGUSR1, runner_hang_up(), 0};
     struct error err = {0};
     engine.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     engine.loop = loop_new(NULL);

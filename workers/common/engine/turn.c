@@ -159,7 +159,9 @@ bool turn_may_be_last(struct engine *engine)
         return false;
     }
     int64_t over_ms = clock_monotonic_ms() - engine->drain_deadline_ms;
-    bool has_let_go = !transaction_is_busy(engine->transaction);
+    /* As long as the brokers have not answered for the first time, there is nothing to see to its end. */
+    bool has_let_go =
+        transaction_state(engine->transaction) == TRANSACTION_STARTING || !transaction_is_busy(engine->transaction);
     for (size_t i = 0; i < engine->partition_count; i++) {
         struct partition *partition = engine->partitions[i];
         if (over_ms >= 0) {
