@@ -96,7 +96,6 @@ def test_a_stuck_task_holds_up_its_partition_only_at_the_bound_and_is_named_in_l
     trial.order([(f"k{number}", f"0 0 1 done p0-{number}") for number in range(120)], partition=0)
     trial.order([(f"k{number}", f"0 0 1 done p1-{number}") for number in range(120)], partition=1)
     worker = trial.start("trial.max_ahead=50")
-    # Before the first commit it may be the one before it, for a moment.
     wait_for(lambda: 'held up by its oldest message" partition=0 offset=1 ' in worker.log(), 30, "the log line")
     status, text = worker.ask("/healthz")
     assert status == 503 and "partition 0 is held up" in text and "offset 1" in text and 'key "stuck"' in text and "runs" in text
