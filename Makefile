@@ -112,8 +112,11 @@ test: test-deps                         ## everything; the last line is "N passe
 
 tests-built: $(TESTBINS) $(REPLAYS)
 
+# As many at once as there are cores; what each prints stays together.
+WHOLE := xargs -P$(shell nproc) -I{} sh -c 'log=$$(mktemp); eval "$$0" >"$$log" 2>&1; code=$$?; cat "$$log"; rm -f "$$log"; exit $$code'
+
 unit: $(TESTBINS)                       ## the unit tests alone; MODE=asan|tsan, RUN=wrapper
-	@failed=0; for t in $(TESTBINS); do $(RUN) $$t || failed=1; done; exit $$failed
+	@printf '%s\n' $(TESTBINS) | $(WHOLE) '$(RUN) {}'
 
 # The seeds of the fuzzer $n.
 SEEDS = $$(ls -d tests/fuzz/corpus/$${n%_fuzz} 2>/dev/null; case $$n in *_message_fuzz) echo schemas/examples;; esac)
@@ -196,9 +199,9 @@ build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o $(call fuzzobj,$(LIBRARY))
 	$(Q)clang -fsanitize=fuzzer,address,undefined $(WRAPPED) -o $@ $^ $(LDLIBS)
 
 fuzz: $(FUZZERS:tests/fuzz/%.c=build/fuzz/bin/%) ## libFuzzer, FUZZ_SECONDS each
-	@for f in $^; do n=$$(basename $$f); mkdir -p build/fuzz/corpus/$$n; \
-	  $$f -max_total_time=$(FUZZ_SECONDS) -close_fd_mask=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus/$$n $(SEEDS) && \
-	  echo "fuzzed $$n" || exit 1; done
+	@printf '%s\n' $^ | $(WHOLE) 'n=$$(basename {}); mkdir -p build/fuzz/corpus/$$n; \
+	  {} -max_total_time=$(FUZZ_SECONDS) -close_fd_mask=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus/$$n $(SEEDS) && \
+	  echo "fuzzed $$n"'
 
 lint:                                   ## format, analysers, headers alone, layers, options, banned calls
 	@tests/support/lint.sh
