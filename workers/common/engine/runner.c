@@ -96,14 +96,16 @@ static void runner_signalled(void *context, int signal)
     }
 }
 
-/* Between two memberships, as long as nothing is to be taken. */
-static void runner_rest(struct engine *engine)
+/* Between two memberships: for pause_ms, and as long as nothing is to be taken. */
+static void runner_rest(struct engine *engine, int64_t pause_ms)
 {
-    if (engine->is_quiet) {
-        engine->obstacle = (struct error){0};
-    }
-    while (engine->is_quiet && !engine->is_ending) {
-        loop_turn(engine->loop, REST_TURN_MS);
+    int64_t over_at_ms = clock_monotonic_ms() + pause_ms;
+    for (int64_t left_ms = pause_ms; !engine->is_ending && (engine->is_quiet || left_ms > 0);
+         left_ms = over_at_ms - clock_monotonic_ms()) {
+        if (engine->is_quiet) {
+            engine->obstacle = (struct error){0};
+        }
+        loop_turn(engine->loop, engine->is_quiet || left_ms > REST_TURN_MS ? REST_TURN_MS : (int)left_ms);
     }
     engine->is_draining = engine->is_ending;
 }
@@ -163,7 +165,7 @@ static int runner_serve(struct engine *engine, const struct options *options, co
         if (runner_session(engine, options, id, is_static, &err)) {
             bool is_complete = engine->has_let_go && engine->given_back_count == 0;
             runner_log_counts(engine, is_complete ? "drained" : "drain over: unfinished work is given back");
-            runner_rest(engine);
+            runner_rest(engine, 0);
             continue;
         }
         if (err.action == ERROR_FATAL) {
@@ -177,8 +179,7 @@ static int runner_serve(struct engine *engine, const struct options *options, co
         }
         engine->obstacle = err;
         log_event(LOG_WARNING, "joining again: everything in flight was dropped", "reason", err.text, NULL);
-        usleep((useconds_t)(1000 * backoff_ms(failures - 1, REJOIN_FIRST_MS, REJOIN_MAXIMUM_MS)));
-        runner_rest(engine);
+        runner_rest(engine, backoff_ms(failures - 1, REJOIN_FIRST_MS, REJOIN_MAXIMUM_MS));
     }
     return EXIT_OK;
 }
