@@ -178,8 +178,9 @@ def proc(pid, name):
         return file.read()
 
 
-def freeze_while_sending(pid, seconds=20):
-    """Stops the process when it is in the middle of sending requests, not when it waits for answers."""
+def freeze_while_sending(pid, seconds=6):
+    """Stops the process when it is in the middle of sending requests, not when it waits for answers. Three tries and the
+    time beyond the session are shorter than the 30 s after which a process whose loop stood still ends by itself."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         os.kill(pid, signal.SIGSTOP)
