@@ -11,7 +11,7 @@ mkdir -p "$log_folder"
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
 stages=("$@")
-[ $# -gt 0 ] || stages=(lint unit replay asan tsan stack memcheck fuzz trixie guarded hosts integration engine copies integration_asan bench demo faults)
+[ $# -gt 0 ] || stages=(lint unit replay asan guarded tsan stack memcheck fuzz trixie hosts integration engine roles copies integration_asan faults bench demo)
 fuzz_seconds=${FUZZ_SECONDS:-3}
 
 build() { make --no-print-directory -s -j"$jobs" CI=1 "$@"; }
@@ -41,8 +41,14 @@ run_trixie() {
   tests/support/docker/engine.sh up || { echo "skipped: trixie: no Docker engine can be started here"; return; }
   tests/support/docker/suite.sh unit trixie && build integration FILES="${stack_tests[1]}" ARGS=-q
 }
+# Each role and command by itself: what it does, tells, and how it begins and ends.
+roles_tests=(tests/integration/copier_test.py tests/integration/producer_test.py tests/integration/commands_test.py
+  tests/integration/lifecycle_test.py tests/integration/metrics_test.py)
+run_roles() { build integration FILES="${roles_tests[*]}" ARGS="-q --durations=8"; }
+# All the rest.
 run_integration() {
-  build integration ARGS="-q --durations=8 ${engine_tests[*]/#/--ignore=} ${copies_tests[*]/#/--ignore=} ${hosts_tests[*]/#/--ignore=} ${guarded_tests[*]/#/--ignore=} ${stack_tests[*]/#/--ignore=}"
+  local others=("${engine_tests[@]}" "${copies_tests[@]}" "${hosts_tests[@]}" "${guarded_tests[@]}" "${roles_tests[@]}" "${stack_tests[@]}")
+  build integration ARGS="-q --durations=8 ${others[*]/#/--ignore=}"
 }
 run_hosts() { build integration FILES="${hosts_tests[*]}" ARGS="-q --durations=8"; }
 run_copies() { build integration FILES="${copies_tests[*]}" ARGS="-q --durations=8"; }
@@ -76,7 +82,7 @@ count_cmocka() {
 count() { # STAGE LOG
   case $1 in
   lint) awk '/^  ok /{ p++ } /^  FAIL /{ f++ } END { print p+0, f+0, 0 }' "$2" ;;
-  integration* | engine | copies | hosts | guarded | stack | faults | bench) count_pytest "$2" ;;
+  integration* | engine | roles | copies | hosts | guarded | stack | faults | bench) count_pytest "$2" ;;
   trixie) { count_cmocka "$2" && count_pytest "$2"; } | awk '{ p += $1; f += $2; s += $3 } END { print p, f, s }' ;;
   demo) grep -q '^That was the main job' "$2" && echo 1 0 0 || echo 0 1 0 ;;
   *) count_cmocka "$2" ;;
@@ -84,7 +90,7 @@ count() { # STAGE LOG
 }
 
 declare -A running began
-declare -A beside=([asan]=copies [tsan]=stack [memcheck]=hosts [trixie]=guarded [integration]=engine [integration_asan]=faults)
+declare -A beside=([lint]=copies [asan]=guarded [tsan]=stack [memcheck]=hosts [trixie]=roles [integration]=engine [integration_asan]=faults)
 start() { # STAGE
   began[$1]=$SECONDS
   "run_$1" >"$log_folder/$1.log" 2>&1 </dev/null &
@@ -118,7 +124,7 @@ for stage in "${stages[@]}"; do
   case $stage in stack | trixie) tested=$((tested + s)) ;; esac
   if { [ "$code" != 0 ] && [ "$f" = 0 ]; } || [ $tested = 0 ]; then f=$((f + 1)); fi
   printf '%-18s %4d passed %3d failed %3d skipped   %4d s\n' "$stage" "$p" "$f" "$s" $((SECONDS - began[$stage]))
-  case $stage in unit | integration | engine | copies | hosts | guarded | stack | trixie) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
+  case $stage in unit | integration | engine | roles | copies | hosts | guarded | stack | trixie) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
   [ "$f" = 0 ] || { echo "    the end of $log:"; tail -60 "$log" | sed 's/^/    | /'; }
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done
