@@ -123,7 +123,49 @@ const struct option resolver_options[] = {
 
 struct plan {
     const struct options *options;
+    /* Looked up once, since a job for each of 100,000 accounts is made of them. */
+    size_t repository_count;
+    size_t copy_count;
+    const char *region;
+    const char *main_account;
+    const char *profile;
+    const char *role;
+    const char *external_id;
+    const char *kms_key;
+    const char *storage_class;
+    const char *acl;
+    enum job_credentials credentials;
+    enum job_mode mode;
+    int encryption; /* enum job_encryption */
+    bool bucket_key;
+    bool new_only;
 };
+
+static void plan_fill(struct plan *plan, const struct options *options)
+{
+    const char *encryption = options_text(options, "resolver.encryption");
+    *plan = (struct plan){
+        .options = options,
+        .repository_count = options_groups(options, "repositories"),
+        .copy_count = options_groups(options, "resolver.copies"),
+        .region = options_text(options, "aws.region"),
+        .main_account = options_text(options, "aws.main_account"),
+        .profile = options_text(options, "resolver.profile"),
+        .role = options_text(options, "resolver.role"),
+        .external_id = options_text(options, "resolver.external_id"),
+        .kms_key = options_text(options, "resolver.kms_key"),
+        .storage_class = options_text(options, "resolver.storage_class"),
+        .acl = options_text(options, "resolver.acl"),
+        .credentials =
+            strcmp(options_text(options, "resolver.credentials"), "profile") == 0 ? JOB_PROFILE : JOB_ASSUME_ROLE,
+        .mode = strcmp(options_text(options, "resolver.mode"), "relay") == 0 ? JOB_RELAY : JOB_COPY,
+        .bucket_key = options_boolean(options, "resolver.bucket_key"),
+        .new_only = options_boolean(options, "resolver.new_only"),
+    };
+    while (encryption != NULL && strcmp(job_encryption_names[plan->encryption], encryption) != 0) {
+        plan->encryption++;
+    }
+}
 
 void plan_free(struct plan *plan)
 {
@@ -249,7 +291,7 @@ static const struct copy_rule reference_copies[] = {
 
 static const struct options *plan_repository(const struct plan *plan, const char *repository)
 {
-    for (size_t i = 0; i < options_groups(plan->options, "repositories"); i++) {
+    for (size_t i = 0; i < plan->repository_count; i++) {
         const struct options *group = options_group(plan->options, "repositories", i);
         if (pattern_matches(options_text(group, "name"), repository)) {
             return group;
@@ -270,7 +312,7 @@ static size_t plan_copy_count(const struct plan *plan, const char *repository)
 {
     const struct options *group = plan_repository(plan, repository);
     size_t own = group != NULL ? options_groups(group, "copies") : 0;
-    size_t general = options_groups(plan->options, "resolver.copies");
+    size_t general = plan->copy_count;
     return own > 0 ? own : general > 0 ? general : sizeof(reference_copies) / sizeof(reference_copies[0]);
 }
 
@@ -280,7 +322,7 @@ static struct copy_rule plan_copy(const struct plan *plan, const char *repositor
     const struct options *copy = NULL;
     if (group != NULL && options_groups(group, "copies") > 0) {
         copy = options_group(group, "copies", position);
-    } else if (options_groups(plan->options, "resolver.copies") > 0) {
+    } else if (plan->copy_count > 0) {
         copy = options_group(plan->options, "resolver.copies", position);
     } else {
         return reference_copies[position];
@@ -377,9 +419,8 @@ bool plan_read(const struct options *options, struct plan **ret_plan, struct buf
     if (mistakes->len > before) {
         return false;
     }
-    struct plan *plan = memory_zeroed(1, sizeof(*plan));
-    plan->options = options;
-    *ret_plan = plan;
+    *ret_plan = memory_zeroed(1, sizeof(struct plan));
+    plan_fill(*ret_plan, options);
     return true;
 }
 
@@ -443,15 +484,14 @@ bool plan_needs_build(const struct plan *plan, const char *repository)
 static struct filling plan_filling(const struct plan *plan, const struct plan_deployment *deployment,
                                    const char *application, const char *account, const char *region)
 {
-    const char *main_account = options_text(plan->options, "aws.main_account");
     return (struct filling){deployment, application, account, region,
-                            main_account[0] != '\0' ? main_account : "{main_account}"};
+                            plan->main_account[0] != '\0' ? plan->main_account : "{main_account}"};
 }
 
 /* The application itself must not depend on the account. */
 static char *plan_application(const struct plan *plan, const struct plan_deployment *deployment)
 {
-    struct filling filling = plan_filling(plan, deployment, "", "", options_text(plan->options, "aws.region"));
+    struct filling filling = plan_filling(plan, deployment, "", "", plan->region);
     return template_render(plan_text(plan, deployment->repository, "application", "resolver.application"), &filling);
 }
 
@@ -459,8 +499,7 @@ char *plan_location(const struct plan *plan, const char *repository, const char 
 {
     struct plan_deployment deployment = {.repository = repository, .commit = commit, .build = build};
     AUTO(text) char *application = plan_application(plan, &deployment);
-    struct filling filling =
-        plan_filling(plan, &deployment, application, "", options_text(plan->options, "aws.region"));
+    struct filling filling = plan_filling(plan, &deployment, application, "", plan->region);
     AUTO(text)
     char *bucket = template_render(plan_text(plan, repository, "source_bucket", "resolver.source_bucket"), &filling);
     AUTO(buffer) struct buffer location;
@@ -504,25 +543,22 @@ static void job_add_copies(const struct plan *plan, const struct filling *fillin
 static void job_add_credentials(const struct plan *plan, const struct filling *filling, const struct account *directory,
                                 struct job *job)
 {
-    bool is_profile = strcmp(options_text(plan->options, "resolver.credentials"), "profile") == 0;
+    bool is_profile = plan->credentials == JOB_PROFILE;
     if (directory != NULL && directory->credentials != CREDENTIALS_DEFAULT) {
         is_profile = directory->credentials == CREDENTIALS_PROFILE;
     }
     job->credentials = is_profile ? JOB_PROFILE : JOB_ASSUME_ROLE;
     if (is_profile) {
-        job->profile = directory != NULL && directory->profile != NULL
-                           ? text_copy(directory->profile)
-                           : template_render(options_text(plan->options, "resolver.profile"), filling);
+        job->profile = directory != NULL && directory->profile != NULL ? text_copy(directory->profile)
+                                                                       : template_render(plan->profile, filling);
         return;
     }
-    job->role = directory != NULL && directory->role != NULL
-                    ? text_copy(directory->role)
-                    : template_render(options_text(plan->options, "resolver.role"), filling);
-    const char *external_id = options_text(plan->options, "resolver.external_id");
+    job->role = directory != NULL && directory->role != NULL ? text_copy(directory->role)
+                                                             : template_render(plan->role, filling);
     if (directory != NULL && directory->external_id != NULL) {
         job->external_id = text_copy(directory->external_id);
-    } else if (external_id != NULL) {
-        job->external_id = template_render(external_id, filling);
+    } else if (plan->external_id != NULL) {
+        job->external_id = template_render(plan->external_id, filling);
     }
 }
 
@@ -532,26 +568,22 @@ static void job_add_writing(const struct plan *plan, const struct filling *filli
 {
     const struct options *options = plan->options;
     const char *manifest = plan_text(plan, job->repository, "manifest", "resolver.manifest");
-    const char *kms_key = options_text(options, "resolver.kms_key");
-    const char *encryption = options_text(options, "resolver.encryption");
-    job->mode = strcmp(options_text(options, "resolver.mode"), "relay") == 0 ? JOB_RELAY : JOB_COPY;
+    job->mode = (int)plan->mode;
+    job->encryption = plan->encryption;
     if (directory != NULL && directory->mode != MODE_DEFAULT) {
         job->mode = directory->mode == MODE_RELAY ? JOB_RELAY : JOB_COPY;
-    }
-    while (encryption != NULL && strcmp(job_encryption_names[job->encryption], encryption) != 0) {
-        job->encryption++;
     }
     job->manifest = manifest != NULL ? template_render(manifest, filling) : NULL;
     bool has_key = job->encryption == JOB_ENCRYPTION_KMS || job->encryption == JOB_ENCRYPTION_KMS_TWICE;
     if (has_key && directory != NULL && directory->kms_key != NULL) {
         job->kms_key = text_copy(directory->kms_key);
-    } else if (kms_key != NULL) {
-        job->kms_key = template_render(kms_key, filling);
+    } else if (plan->kms_key != NULL) {
+        job->kms_key = template_render(plan->kms_key, filling);
     }
-    job->bucket_key = options_boolean(options, "resolver.bucket_key");
-    job->storage_class = text_copy_or_null(options_text(options, "resolver.storage_class"));
-    job->acl = text_copy_or_null(options_text(options, "resolver.acl"));
-    job->new_only = options_boolean(options, "resolver.new_only");
+    job->bucket_key = plan->bucket_key;
+    job->storage_class = text_copy_or_null(plan->storage_class);
+    job->acl = text_copy_or_null(plan->acl);
+    job->new_only = plan->new_only;
     for (size_t i = 0; i < options_groups(options, "resolver.cache_control"); i++) {
         const struct options *row = options_group(options, "resolver.cache_control", i);
         struct job_cache_control *rule = groups_add(&job->cache_control, sizeof(*rule));
@@ -563,8 +595,7 @@ static void job_add_writing(const struct plan *plan, const struct filling *filli
 struct job *plan_job(const struct plan *plan, const struct plan_deployment *deployment, const char *account,
                      const struct account *directory)
 {
-    const char *main_region = options_text(plan->options, "aws.region");
-    const char *region = directory != NULL && directory->region != NULL ? directory->region : main_region;
+    const char *region = directory != NULL && directory->region != NULL ? directory->region : plan->region;
     struct job *job = memory_zeroed(1, sizeof(*job));
     AUTO(text) char *id = text_format("%s/%s", deployment->deployment, account);
     envelope_fill(&job->envelope, id, "tagfleet/resolver", account);
@@ -580,8 +611,8 @@ struct job *plan_job(const struct plan *plan, const struct plan_deployment *depl
     job->commit = text_copy(deployment->commit);
     job->build = text_copy_or_null(deployment->build);
     job->region = text_copy(region);
-    job->source_region = text_copy(main_region);
-    job->source_owner = text_copy_or_null(options_text(plan->options, "aws.main_account"));
+    job->source_region = text_copy(plan->region);
+    job->source_owner = text_copy_or_null(plan->main_account);
     job->attempt = 1;
     job->accepted_ms = deployment->accepted_ms;
     job->requested_ms = deployment->requested_ms;
