@@ -381,6 +381,11 @@ void poll_write_metrics(const struct poll *poll, struct buffer *text)
         metric_sample(text, "poll_found_total", (double)poll->repositories[i].found_count, "repository",
                       poll->repositories[i].settings.name, NULL);
     }
+    metric_begin(text, "poll_interval_seconds", METRIC_GAUGE, "How often it is to be.");
+    for (size_t i = 0; i < count; i++) {
+        metric_sample(text, "poll_interval_seconds", (double)poll->repositories[i].settings.poll_ms / 1000,
+                      "repository", poll->repositories[i].settings.name, NULL);
+    }
     metric_begin(text, "poll_age_seconds", METRIC_GAUGE, "Time since a repository was last polled to the end.");
     for (size_t i = 0; i < count; i++) {
         metric_sample(text, "poll_age_seconds",

@@ -44,7 +44,7 @@ void round_trip_add(int16_t api, int64_t lasted_us, bool is_failed)
     if (is_failed) {
         kinds[i].failures++;
     } else {
-        histogram_add(&kinds[i].lasted, lasted_us / 1000);
+        histogram_add(&kinds[i].lasted, (lasted_us + 500) / 1000);
     }
     (void)pthread_mutex_unlock(&lock);
 }
