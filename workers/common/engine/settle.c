@@ -84,13 +84,12 @@ static bool settle_moves(const struct partition *partition)
     return partition->ledger.count > 0 && ledger_at(&partition->ledger, 0)->mark == LEDGER_CHOSEN;
 }
 
-/* Queues the outputs of one chosen task. The local queue is larger than any batch; full means the broker is away. */
-static bool settle_send_task(struct engine *engine, struct task *task)
+/* Queues the outputs of one chosen task. The local queue is larger than any batch: when it is full the broker is away;
+ * and what this process may not write is refused at once, when librdkafka has learned it before. */
+static bool settle_send_task(struct engine *engine, struct task *task, struct error *err)
 {
-    struct error err;
     for (const struct output *output = task->first_output; output != NULL; output = output->next) {
-        if (!transaction_produce(engine->transaction, output, &err)) {
-            log_event(LOG_WARNING, "output not queued", "reason", err.text, NULL);
+        if (!transaction_produce(engine->transaction, output, err)) {
             return false;
         }
     }
@@ -111,7 +110,8 @@ static void settle_note_full_map(struct partition *partition, int64_t offset, si
     partition->map_end = left_out > 0 ? ledger_map_end(&partition->ledger) : -1;
 }
 
-static bool settle_send_partition(struct engine *engine, struct partition *partition, size_t *most_tasks)
+static bool settle_send_partition(struct engine *engine, struct partition *partition, size_t *most_tasks,
+                                  struct error *err)
 {
     AUTO(buffer) struct buffer metadata;
     buffer_init(&metadata, 4 * KAFKA_METADATA_MAXIMUM_BYTES);
@@ -130,7 +130,7 @@ static bool settle_send_partition(struct engine *engine, struct partition *parti
     for (size_t i = 0; i < partition->ledger.count; i++) {
         struct ledger_entry *entry = ledger_at(&partition->ledger, i);
         if (entry->mark == LEDGER_CHOSEN) {
-            if (!settle_send_task(engine, entry->task)) {
+            if (!settle_send_task(engine, entry->task, err)) {
                 return false;
             }
             (*most_tasks)--;
@@ -144,15 +144,15 @@ static bool settle_send_partition(struct engine *engine, struct partition *parti
     return true;
 }
 
-/* Queues what may be committed now. False: the local queue is full. Each time another partition is the first, and
+/* Queues what may be committed now. False: not all could be. Each time another partition is the first, and
  * claims and confirmations go along even when there is no place for more tasks. */
-static bool settle_send(struct engine *engine)
+static bool settle_send(struct engine *engine, struct error *err)
 {
     size_t most_tasks = SEND_TASKS_MAXIMUM;
     size_t first = engine->partition_count > 0 ? engine->counts.commits % engine->partition_count : 0;
     for (size_t i = 0; i < engine->partition_count; i++) {
         struct partition *partition = engine->partitions[(first + i) % engine->partition_count];
-        if (settle_wants_partition(engine, partition) && !settle_send_partition(engine, partition, &most_tasks)) {
+        if (settle_wants_partition(engine, partition) && !settle_send_partition(engine, partition, &most_tasks, err)) {
             return false;
         }
     }
@@ -165,9 +165,9 @@ static void settle_begin(struct engine *engine)
     for (size_t i = 0; i < engine->partition_count; i++) {
         engine->partitions[i]->sending = -1;
     }
-    bool is_sent = settle_send(engine);
-    if (!is_sent) {
-        transaction_abort(engine->transaction);
+    struct error err;
+    if (!settle_send(engine, &err)) {
+        transaction_abort(engine->transaction, &err);
         return;
     }
     engine->sent_at_ms = clock_monotonic_ms();

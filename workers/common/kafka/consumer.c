@@ -299,7 +299,9 @@ static void consumer_tell_rebalance(struct consumer *consumer, struct consumer_e
             consumer_drop_queue(consumer, consumer->told[i]);
         }
     }
-    consumer->failure.action = ERROR_NONE;
+    if (consumer->pending == CONSUMER_ASSIGNED) {
+        consumer->failure.action = ERROR_NONE; /* partitions also go because of what is failing */
+    }
     ret_event->kind = consumer->pending;
     ret_event->partitions = consumer->told;
     ret_event->partition_count = count;

@@ -305,11 +305,11 @@ void transaction_finish(struct transaction *transaction, const struct consumer *
     step_ask(transaction, STEP_COMMIT, has_offsets ? TRANSACTION_SENDING : TRANSACTION_COMMITTING);
 }
 
-void transaction_abort(struct transaction *transaction)
+void transaction_abort(struct transaction *transaction, const struct error *reason)
 {
     if (transaction->state == TRANSACTION_OPEN) {
         pthread_mutex_lock(&transaction->lock);
-        error_set(&transaction->reached_err, ERROR_RETRY, "given up by the engine");
+        error_set(&transaction->reached_err, ERROR_RETRY, "%s", reason->text);
         pthread_mutex_unlock(&transaction->lock);
         step_ask(transaction, STEP_ABORT, TRANSACTION_ABORTING);
     }

@@ -56,8 +56,8 @@ void transaction_offset(struct transaction *transaction, const struct consumer *
 /* Nothing more will be added. consumer: whose membership goes with the offsets. */
 void transaction_finish(struct transaction *transaction, const struct consumer *consumer);
 
-/* Gives up an OPEN transaction. */
-void transaction_abort(struct transaction *transaction);
+/* Gives up an OPEN transaction; reason is what transaction_error will say of it. */
+void transaction_abort(struct transaction *transaction, const struct error *reason);
 
 /* Takes up what the thread has finished, one state at a time; never waits. Returns the new state. */
 enum transaction_state transaction_advance(struct transaction *transaction);
