@@ -261,7 +261,7 @@ def test_a_role_without_a_broker_is_not_ready(fleet):
     alone = {"TAGFLEET_COPIER_ADMIN": f"127.0.0.1:{free_ports(1)[0]}", "TAGFLEET_KAFKA_BROKERS": f"127.0.0.1:{free_ports(1)[0]}"}
     fleet.start("copier", env=alone, wait_ready=False)
     not_ready = wait_for(lambda: (lambda done: done.stdout and done)(fleet.run("health", "copier", "--ready", env=alone)), 10, "an answer")
-    assert (not_ready.returncode, not_ready.stdout) == (1, "not ready\n")
+    assert (not_ready.returncode, not_ready.stdout) == (1, "not ready: not a member of its group yet\n")
 
 
 def test_health_says_which_option_gives_a_role_an_address():

@@ -33,8 +33,9 @@ def free_ports(count):
 
 
 def die_with_parent():
-    """A server does not outlive the test run, however that ends."""
+    """A server does not outlive the test run, however that ends, and hears its signals, even when the run is under nohup."""
     ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def end(process, seconds=15):
