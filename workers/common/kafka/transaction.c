@@ -28,6 +28,7 @@ struct transaction {
     enum step step;
     enum transaction_state reached; /* how far the thread has got */
     struct error reached_err;
+    struct error refused; /* what the brokers do not allow, until a transaction is committed */
     rd_kafka_topic_partition_list_t *sent_offsets;
     rd_kafka_consumer_group_metadata_t *group;
     int wake_fd;
@@ -95,7 +96,7 @@ static enum transaction_state step_after(struct transaction *transaction, rd_kaf
         error_set(&transaction->reached_err, code == RD_KAFKA_RESP_ERR__FENCED ? ERROR_FATAL : ERROR_RETRY, "%s",
                   rd_kafka_error_string(failure));
         if (handle_is_denied(code)) {
-            handle_error(&transaction->reached_err, code, "transactions");
+            handle_error(&transaction->refused, code, "transactions");
         }
         pthread_mutex_unlock(&transaction->lock);
     }
@@ -176,6 +177,25 @@ static void step_ask(struct transaction *transaction, enum step step, enum trans
 
 /* --- the loop's side --- */
 
+/* An abort that comes of a missing right may say no more than that it must be, so whoever names the right is
+ * remembered. On the loop's thread or on ours, which waits for deliveries while it commits. */
+static void transaction_undelivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
+{
+    struct transaction *transaction = opaque;
+    (void)handle;
+    if (handle_is_denied(message->err)) {
+        pthread_mutex_lock(&transaction->lock);
+        handle_error(&transaction->refused, message->err, "transactions");
+        pthread_mutex_unlock(&transaction->lock);
+    }
+}
+
+static void transaction_prepare(rd_kafka_conf_t *conf, void *context)
+{
+    rd_kafka_conf_set_opaque(conf, context);
+    rd_kafka_conf_set_dr_msg_cb(conf, transaction_undelivered);
+}
+
 bool transaction_open(const struct options *options, const char *transactional_id, int wake_fd,
                       struct transaction **ret_transaction, struct error *err)
 {
@@ -192,6 +212,7 @@ bool transaction_open(const struct options *options, const char *transactional_i
         /* A transaction right after another is told to come back later; that should be soon. */
         {"retry.backoff.ms", "5"},
         {"queue.buffering.max.messages", "500000"},
+        {"delivery.report.only.error", "true"},
         {NULL, NULL},
     };
     struct transaction *transaction = memory_zeroed(1, sizeof(*transaction));
@@ -201,7 +222,8 @@ bool transaction_open(const struct options *options, const char *transactional_i
     transaction->offsets = rd_kafka_topic_partition_list_new(16);
     pthread_mutex_init(&transaction->lock, NULL);
     pthread_cond_init(&transaction->asked, NULL);
-    if (!handle_open(options, RD_KAFKA_PRODUCER, properties, NULL, NULL, &transaction->handle, err)) {
+    if (!handle_open(options, RD_KAFKA_PRODUCER, properties, transaction_prepare, transaction, &transaction->handle,
+                     err)) {
         transaction_destroy(transaction);
         return false;
     }
@@ -317,11 +339,14 @@ void transaction_abort(struct transaction *transaction, const struct error *reas
 
 enum transaction_state transaction_advance(struct transaction *transaction)
 {
-    /* Delivery reports carry nothing that the commit does not tell. */
     (void)rd_kafka_poll(transaction->handle, 0);
     pthread_mutex_lock(&transaction->lock);
     enum transaction_state reached = transaction->reached;
-    transaction->err = transaction->reached_err;
+    if (reached == TRANSACTION_COMMITTED) {
+        transaction->refused.action = ERROR_NONE;
+    }
+    bool is_refused = transaction->refused.action != ERROR_NONE && transaction->reached_err.action == ERROR_RETRY;
+    transaction->err = is_refused ? transaction->refused : transaction->reached_err;
     pthread_mutex_unlock(&transaction->lock);
     if (!transaction_is_busy(transaction) || reached == transaction->state) {
         return transaction->state;
