@@ -174,18 +174,20 @@ static bool tls_check(const struct options *options, struct buffer *mistakes)
     return (key == NULL || pem_check("producer.tls_key", key, mistakes)) && is_right;
 }
 
+/* What the server keeps of its configuration. */
 static bool server_read(const struct options *options, struct server *server, struct buffer *mistakes)
 {
     bool is_hooks_right = hooks_read(options, &server->reception.hooks, mistakes);
     bool is_proxies_right = proxies_read(options, &server->reception.proxies, mistakes);
-    bool is_repositories_right = repositories_check(options, mistakes);
-    return tls_check(options, mistakes) && is_repositories_right && is_proxies_right && is_hooks_right;
+    return is_proxies_right && is_hooks_right;
 }
 
 bool serve_check(const struct options *options, struct buffer *mistakes)
 {
     struct server server = {0};
     bool is_right = server_read(options, &server, mistakes);
+    is_right = repositories_check(options, mistakes) && is_right;
+    is_right = tls_check(options, mistakes) && is_right;
     hooks_clear(&server.reception.hooks);
     networks_clear(&server.reception.proxies);
     return is_right;

@@ -7,7 +7,8 @@
 
 extern const struct option producer_options[];
 
-/* Until SIGTERM. Returns the exit code: 0 drained, 100 permanent, 111 temporary. */
+/* With options that serve_check has found right, until SIGTERM. Returns the exit code: 0 drained, 100 permanent, 111
+ * temporary. */
 int serve_run(const struct options *options);
 
 /* What is wrong with the producer's part of the config, its repositories included, a line each. True when nothing is.

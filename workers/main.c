@@ -54,40 +54,19 @@ static void log_start(const struct command_line *line)
     kafka_start_role(line->command->name);
 }
 
-static bool producer_check(const struct options *options, struct buffer *mistakes)
-{
-    bool is_kafka_valid = kafka_check(options, mistakes);
-    return serve_check(options, mistakes) && is_kafka_valid;
-}
-
-static bool resolver_role_check(const struct options *options, struct buffer *mistakes)
-{
-    bool is_kafka_valid = kafka_check(options, mistakes);
-    return resolver_check(options, mistakes) && is_kafka_valid;
-}
-
-static bool copier_role_check(const struct options *options, struct buffer *mistakes)
-{
-    bool is_kafka_valid = kafka_check(options, mistakes);
-    return copier_check(options, mistakes) && is_kafka_valid;
-}
-
-static bool notifier_role_check(const struct options *options, struct buffer *mistakes)
-{
-    bool is_kafka_valid = kafka_check(options, mistakes);
-    return notifier_check(options, mistakes) && is_kafka_valid;
-}
-
-/* Of all roles; but what real jobs need and only a resolver does may be missing. */
-static bool config_check(const struct options *options, struct buffer *mistakes)
+/* What real jobs need and only a resolver does (resolver_check) may be missing. */
+static bool plan_check(const struct options *options, struct buffer *mistakes)
 {
     AUTO(plan) struct plan *plan = NULL;
-    bool is_valid = kafka_check(options, mistakes);
-    is_valid = plan_read(options, &plan, mistakes) && is_valid;
-    is_valid = copier_check(options, mistakes) && is_valid;
-    is_valid = notifier_check(options, mistakes) && is_valid;
-    return serve_check(options, mistakes) && is_valid;
+    return plan_read(options, &plan, mistakes);
 }
+
+static options_check *const producer_checks[] = {kafka_check, serve_check, NULL};
+static options_check *const resolver_checks[] = {kafka_check, resolver_check, NULL};
+static options_check *const copier_checks[] = {kafka_check, copier_check, NULL};
+static options_check *const notifier_checks[] = {kafka_check, notifier_check, NULL};
+static options_check *const config_checks[] = {kafka_check,    plan_check,  copier_check,
+                                               notifier_check, serve_check, NULL};
 
 static int config_run(const struct command_line *line)
 {
@@ -134,31 +113,31 @@ int main(int argc, char **argv)
 {
     static const struct command producer = {.name = "producer",
                                             .summary = "run the webhooks' server",
-                                            .check = producer_check,
+                                            .checks = producer_checks,
                                             .run = producer_run,
                                             .more = role_exit_codes};
     static const struct command resolver = {.name = "resolver",
                                             .summary = "run a resolver: events to deployments and jobs",
                                             .flags = role_flags,
-                                            .check = resolver_role_check,
+                                            .checks = resolver_checks,
                                             .run = resolver_run,
                                             .more = role_exit_codes};
     static const struct command copier = {.name = "copier",
                                           .summary = "run a copier: jobs to objects in the accounts' buckets",
                                           .flags = role_flags,
-                                          .check = copier_role_check,
+                                          .checks = copier_checks,
                                           .run = copier_run,
                                           .more = role_exit_codes};
     static const struct command notifier = {.name = "notifier",
                                             .summary =
                                                 "run a notifier: results to statuses of commits at the git hosts",
                                             .flags = role_flags,
-                                            .check = notifier_role_check,
+                                            .checks = notifier_checks,
                                             .run = notifier_run,
                                             .more = role_exit_codes};
     static const struct command config = {.name = "config check",
                                           .summary = "read the configuration, report every mistake with its line",
-                                          .check = config_check,
+                                          .checks = config_checks,
                                           .run = config_run,
                                           .more = "Exit codes: 0 no mistakes, 100 mistakes."};
     const struct command commands[] = {

@@ -71,11 +71,6 @@ static void notifier_stop(void *state)
 
 static bool notifier_start(struct engine *engine, const struct options *options, void **ret_state, struct error *err)
 {
-    AUTO(buffer) struct buffer mistakes;
-    buffer_init(&mistakes, 16 * 1024);
-    if (!notifier_check(options, &mistakes)) {
-        return error_set(err, ERROR_FATAL, "%s", mistakes.ptr);
-    }
     struct notifier *notifier = memory_zeroed(1, sizeof(*notifier));
     *notifier = (struct notifier){
         .recall = recall_new(),

@@ -273,8 +273,9 @@ static int command_run(struct command_line *line, const struct common_values *co
     buffer_init(&mistakes, 64 * 1024);
     AUTO(options) struct options *options = NULL;
     bool is_valid = options_load(line->tables, line->config_path, common->sets, common->set_count, &options, &mistakes);
-    if (line->command->check != NULL && options != NULL) {
-        is_valid = line->command->check(options, &mistakes) && is_valid;
+    options_check *const *check = options != NULL ? line->command->checks : NULL;
+    for (; check != NULL && *check != NULL; check++) {
+        is_valid = (*check)(options, &mistakes) && is_valid;
     }
     if (!is_valid && !line->command->is_offline) {
         (void)fputs(mistakes.ptr, stderr);

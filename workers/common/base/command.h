@@ -31,14 +31,16 @@ enum { COMMAND_FLAGS_MAXIMUM = 24, COMMAND_SETS_MAXIMUM = 64 };
 
 struct command_line;
 
+/* Appends a line for each mistake in the options that their tables cannot see; true: there is none. */
+typedef bool options_check(const struct options *options, struct buffer *mistakes);
+
 struct command {
     const char *name;      /* one or two words: "emit", "map set" */
     const char *arguments; /* for the help: "TAG ID[,ID...]" */
     const char *summary;
     const struct flag *flags; /* may be NULL */
-    /* May be NULL. Appends a line for each mistake in the options that their tables cannot see; true: there is none.
-     * Nothing is run as long as there is one of either kind. */
-    bool (*check)(const struct options *options, struct buffer *mistakes);
+    /* May be NULL; ended by NULL. Nothing is run as long as there is a mistake of either kind. */
+    options_check *const *checks;
     int (*run)(const struct command_line *line);
     const char *more; /* further help: exit codes, examples; may be NULL */
     bool is_offline;  /* runs without a configuration: a mistake in it does not matter */
