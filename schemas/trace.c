@@ -1,6 +1,5 @@
 #include "schemas/trace.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +15,7 @@ enum {
 
 static bool is_hex(const char *text, size_t length)
 {
-    for (size_t i = 0; i < length; i++) {
-        if (!isdigit((unsigned char)text[i]) && (text[i] < 'a' || text[i] > 'f')) {
-            return false;
-        }
-    }
-    return true;
+    return strspn(text, "0123456789abcdef") >= length;
 }
 
 static bool is_zero(const char *text, size_t length)

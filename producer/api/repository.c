@@ -149,10 +149,6 @@ bool repositories_check(const struct options *options, struct buffer *mistakes)
     for (size_t i = 0; i < repositories_count(options); i++) {
         struct repository_settings settings;
         repository_at(options, i, &settings);
-        if (settings.name == NULL || settings.api.provider == NULL) {
-            is_valid = false; /* said already, with its line */
-            continue;
-        }
         const char *wrong = check_repository(settings.name);
         bool is_named = wrong == NULL || complain(mistakes, &settings, "name %s", wrong);
         bool is_asked = is_git(&settings) ? check_git(&settings, mistakes) : check_api(&settings, mistakes);

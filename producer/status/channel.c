@@ -80,9 +80,7 @@ bool channels_check(const struct options *options, struct buffer *mistakes)
     bool is_valid = true;
     for (size_t i = 0; i < options_groups(options, "producer.hooks"); i++) {
         const struct options *hook = options_group(options, "producer.hooks", i);
-        if (options_text(hook, "name") == NULL || options_text(hook, "provider") == NULL) {
-            is_valid = false; /* said already, with its line */
-        } else if (options_boolean(hook, "status")) {
+        if (options_boolean(hook, "status")) {
             is_valid = check_hook(hook, mistakes) && is_valid;
         }
     }
