@@ -10,6 +10,7 @@ log_folder=build/log
 mkdir -p "$log_folder"
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
+failures=()
 stages=("$@")
 [ $# -gt 0 ] || stages=(lint unit replay asan guarded tsan stack memcheck fuzz trixie hosts integration engine roles copies integration_asan faults bench demo)
 fuzz_seconds=${FUZZ_SECONDS:-3}
@@ -125,8 +126,14 @@ for stage in "${stages[@]}"; do
   if { [ "$code" != 0 ] && [ "$f" = 0 ]; } || [ $tested = 0 ]; then f=$((f + 1)); fi
   printf '%-18s %4d passed %3d failed %3d skipped   %4d s\n' "$stage" "$p" "$f" "$s" $((SECONDS - began[$stage]))
   case $stage in unit | integration | engine | roles | copies | hosts | guarded | stack | trixie) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /' ;; esac
-  [ "$f" = 0 ] || { echo "    the end of $log:"; tail -60 "$log" | sed 's/^/    | /'; }
+  [ "$f" = 0 ] || { echo "    the end of $log:"; tail -60 "$log" | sed 's/^/    | /'; failures+=("$log"); }
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done
+
+# Who sees the last lines alone learns what failed, too.
+for log in "${failures[@]}"; do
+  echo "failed in $log:"
+  grep -hE '^(E   |FAILED |ERROR |  FAIL |\[  (ERROR|FAILED|  LINE)  ?)|Sanitizer|^make.*Error' "$log" | cut -c -300 | tail -12 | sed 's/^/    /'
 done
 
 summary="$passed passed, $failed failed"
