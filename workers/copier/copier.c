@@ -124,13 +124,13 @@ static void copier_stop(void *state)
     struct copier *copier = state;
     struct delivery_shared *shared = &copier->shared;
     loop_timer_cancel(engine_loop(copier->engine), copier->timer);
-    relay_free(shared->transfer.relay);
-    uploads_free(shared->transfer.uploads, ABORT_AT_MOST_MS);
-    sources_free(shared->transfer.sources);
+    relay_free(shared->shipment.transfer.relay);
+    uploads_free(shared->shipment.transfer.uploads, ABORT_AT_MOST_MS);
+    sources_free(shared->shipment.transfer.sources);
     roles_free(shared->roles);
     breaker_free(shared->breaker);
-    pace_free(shared->pace);
-    aws_client_free(shared->transfer.client);
+    pace_free(shared->shipment.pace);
+    aws_client_free(shared->shipment.transfer.client);
     free(copier);
 }
 
@@ -184,16 +184,16 @@ static bool copier_start(struct engine *engine, const struct options *options, v
     };
     http_set_transfers_maximum(loop_http(engine_loop(engine)),
                                (size_t)options_integer(options, "copier.requests_at_once"));
-    transfer_shared_fill(&shared->transfer, engine_loop(engine), options);
-    shared->roles = roles_new(shared->transfer.client, &roles);
+    transfer_shared_fill(&shared->shipment.transfer, engine_loop(engine), options);
+    shared->roles = roles_new(shared->shipment.transfer.client, &roles);
     shared->breaker = breaker_new((unsigned)options_integer(options, "copier.breaker_failures"),
                                   options_duration_ms(options, "copier.breaker_pause"));
-    shared->pace = pace_new((double)options_integer(options, "copier.copies_per_second"));
-    shared->retry_for_ms = options_duration_ms(options, "copier.retry_for");
+    shared->shipment.pace = pace_new((double)options_integer(options, "copier.copies_per_second"));
+    shared->shipment.retry_for_ms = options_duration_ms(options, "copier.retry_for");
     shared->artifact_wait_ms = options_duration_ms(options, "copier.artifact_wait");
-    shared->copies_at_once = (size_t)options_integer(options, "copier.copies_at_once");
+    shared->shipment.copies_at_once = (size_t)options_integer(options, "copier.copies_at_once");
     shared->limits_sessions = options_boolean(options, "copier.session_policy");
-    shared->tally = &copier->tally;
+    shared->shipment.tally = &copier->tally;
     copier->engine = engine;
     copier->clear_queue_ms = options_duration_ms(options, "copier.clear_queue_in");
     copier_look(copier);
@@ -319,7 +319,7 @@ static void copier_write_metrics(const void *state, struct buffer *text)
     tally_write(&copier->tally, text);
     metric_write(text, "circuit_breaker", METRIC_GAUGE, "Accounts whose jobs fail at once, after failures in a row.",
                  (double)breaker_open_count(copier->shared.breaker), "state", "open", NULL);
-    aws_client_write_metrics(copier->shared.transfer.client, text);
+    aws_client_write_metrics(copier->shared.shipment.transfer.client, text);
 }
 
 const struct worker copier_worker = {

@@ -4,43 +4,26 @@
 #include "workers/common/base/clock.h"
 #include "workers/common/base/log.h"
 #include "workers/copier/policy.h"
+#include "workers/copier/survey.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_MAXIMUM_MS = 20000,
     ARTIFACT_POLL_FIRST_MS = 500,
     ARTIFACT_POLL_MAXIMUM_MS = 5000,
-    TARGET_OBJECTS_MAXIMUM = 500000,
-    /* One round of work; beyond it the job backs off, with fresh credentials and listings. */
-    ROUND_MS = 120000,
     EXPIRED_TOKENS_MAXIMUM = 3,
-    COPY_BYTES_PER_MS = 10000, /* the slowest copy within the store that is waited for: 10 MB/s */
-    RELAY_BYTES_PER_MS = 1000, /* the slowest copy through us */
 };
 
 static const char source_name[] = "tagfleet/copier";
 
 enum delivery_state {
     DELIVERY_AWAITS_CREDENTIALS,
-    DELIVERY_AWAITS_MANIFEST,
-    DELIVERY_AWAITS_SOURCE,
-    DELIVERY_AWAITS_TARGET,
-    DELIVERY_AWAITS_DIGESTS,
+    DELIVERY_LOOKS,
     DELIVERY_COPIES,
     DELIVERY_AWAITS_CONFIRMATION,
     DELIVERY_BACKS_OFF,
-};
-
-/* One object under way, or waiting for its turn. */
-struct slot {
-    struct delivery *delivery;
-    struct copy_object *object; /* NULL: free */
-    struct source_wait *digest;
-    struct transfer *transfer;
-    struct loop_timer *turn;
 };
 
 struct delivery {
@@ -56,56 +39,14 @@ struct delivery {
     unsigned expired_tokens;
     struct buffer policy;       /* of the session; empty: none */
     struct credentials *writer; /* of the account */
-    struct credentials *reader; /* of the source: the writer's, or the main account's when the job is relayed */
+    struct credentials *reader; /* of the source when the job is relayed: the main account's; NULL: the writer's */
     struct role_wait *role_wait;
-    struct source_wait *source_wait;
-    struct s3_list *target_list;
-    struct source *manifest;
-    char *manifest_folder;
-    size_t rule;              /* position of the job's copy rule that is being looked at */
-    struct source **listings; /* of the sources, one a rule */
-    struct copies copies;
-    enum copy_phase phase;
-    size_t next; /* object to copy */
-    struct slot *slots;
-    size_t in_flight;
-    bool is_renewing;      /* the writer's credentials, in the middle of transfers */
-    bool target_is_opaque; /* the role may write but not read */
-    bool has_written;      /* in any round */
-    bool is_ending;        /* a copy has failed: no new one starts */
-    struct error failed;
-    struct failure failure;
-    struct error last; /* why it was tried again, for whoever asks */
+    struct survey *survey;     /* of the present round, or of the last one */
+    struct shipment *shipment; /* of the present round */
+    bool target_is_opaque;     /* the role may write but not read */
+    bool has_written;          /* in any round */
+    struct error last;         /* why it was tried again, for whoever asks */
 };
-
-/* Single objects are looked for first: a build writes its archive when all the rest is there, so what lies below a
- * prefix is read after the archive has been seen. */
-static const struct job_copy *delivery_rule(const struct delivery *delivery)
-{
-    const struct job_copy *rules = delivery->job->copies.items;
-    size_t count = delivery->job->copies.count;
-    size_t position = 0;
-    for (int is_prefix = 0; is_prefix <= 1; is_prefix++) {
-        for (size_t i = 0; i < count; i++) {
-            if (copy_rule_is_prefix(&rules[i]) == (is_prefix == 1) && position++ == delivery->rule) {
-                return &rules[i];
-            }
-        }
-    }
-    return rules;
-}
-
-/* The listings of the job's sources are out of date. */
-static void delivery_forget_sources(const struct delivery *delivery)
-{
-    for (size_t i = 0; i < delivery->job->copies.count; i++) {
-        const struct job_copy *rule = (const struct job_copy *)delivery->job->copies.items + i;
-        sources_forget(delivery->shared->transfer.sources, rule->source_bucket, rule->source_key);
-        if (i == 0 && delivery->job->manifest != NULL) {
-            sources_forget(delivery->shared->transfer.sources, rule->source_bucket, delivery->job->manifest);
-        }
-    }
-}
 
 /* --- the result --- */
 
@@ -115,7 +56,7 @@ static void result_tell(const struct delivery_shared *shared, struct task *task,
 {
     char trace[TRACE_ID_SIZE];
     bool is_failed = tally_job_result((enum result_outcome)result->outcome) == JOB_FAILED;
-    tally_add(shared->tally, result, job->requested_ms);
+    tally_add(shared->shipment.tally, result, job->requested_ms);
     log_event(is_failed ? LOG_WARNING : LOG_INFO, result_outcome_names[result->outcome], "deployment", job->deployment,
               "job", job->envelope.id, "repository", job->repository, "objects", log_number(result->objects), "bytes",
               log_number(result->bytes), "ms", log_number(result->finished_ms - result->started_ms), "reason",
@@ -145,6 +86,26 @@ static void result_add_evidence(struct result *result, const struct copy_object 
     evidence->attempts = object->attempts;
 }
 
+/* What is in place, of whichever side it came. */
+static void result_add_copies(struct result *result, const struct copies *copies, struct tally *tally)
+{
+    result->left_out = (int64_t)copies->left_out;
+    for (size_t i = 0; i < copies->count; i++) {
+        const struct copy_object *object = &copies->objects[i];
+        if (!object->is_done && !object->unchanged) {
+            continue;
+        }
+        result->objects++;
+        if (object->unchanged) {
+            tally_add_unchanged(tally);
+        }
+        result->bytes += object->source->size_bytes;
+        if (result->evidence.count < RESULT_EVIDENCE_MAXIMUM) {
+            result_add_evidence(result, object);
+        }
+    }
+}
+
 static void delivery_free(struct delivery *delivery);
 
 /* Emits the one result and ends the task. */
@@ -154,20 +115,8 @@ static void delivery_end(struct delivery *delivery, enum result_outcome outcome,
     AUTO(result) struct result *result = result_of_job(delivery->job, source_name, outcome, reason);
     result->started_ms = delivery->started_wall_ms;
     result->attempts = delivery->attempts;
-    result->left_out = (int64_t)delivery->copies.left_out;
-    for (size_t i = 0; i < delivery->copies.count; i++) {
-        const struct copy_object *object = &delivery->copies.objects[i];
-        if (!object->is_done && !object->unchanged) {
-            continue;
-        }
-        result->objects++;
-        if (object->unchanged) {
-            tally_add_unchanged(delivery->shared->tally);
-        }
-        result->bytes += object->source->size_bytes;
-        if (result->evidence.count < RESULT_EVIDENCE_MAXIMUM) {
-            result_add_evidence(result, object);
-        }
+    if (delivery->survey != NULL) {
+        result_add_copies(result, survey_copies(delivery->survey), delivery->shared->shipment.tally);
     }
     result_tell(delivery->shared, task, delivery->job, result);
     if (outcome == RESULT_FAILED || outcome == RESULT_SUCCEEDED || outcome == RESULT_UNCHANGED) {
@@ -181,58 +130,25 @@ static void delivery_end(struct delivery *delivery, enum result_outcome outcome,
 
 /* --- dropping what is under way --- */
 
-static void slot_clear(struct slot *slot)
-{
-    struct loop *loop = aws_client_loop(slot->delivery->shared->transfer.client);
-    source_wait_cancel(slot->digest);
-    transfer_cancel(slot->transfer);
-    loop_timer_cancel(loop, slot->turn);
-    slot->digest = NULL;
-    slot->transfer = NULL;
-    slot->turn = NULL;
-    slot->object = NULL;
-}
-
 static void delivery_drop_round(struct delivery *delivery)
 {
     role_wait_cancel(delivery->role_wait);
-    source_wait_cancel(delivery->source_wait);
-    s3_list_cancel(delivery->target_list);
-    delivery->role_wait = NULL;
-    delivery->source_wait = NULL;
-    delivery->target_list = NULL;
-    for (size_t i = 0; i < delivery->shared->copies_at_once; i++) {
-        slot_clear(&delivery->slots[i]);
-    }
-    delivery->in_flight = 0;
-    delivery->is_renewing = false;
+    shipment_free(delivery->shipment);
+    survey_free(delivery->survey);
     credentials_free(delivery->writer);
     credentials_free(delivery->reader);
+    delivery->role_wait = NULL;
+    delivery->shipment = NULL;
+    delivery->survey = NULL;
     delivery->writer = NULL;
     delivery->reader = NULL;
-}
-
-/* What the copies of a round have borrowed goes with them. */
-static void delivery_clear_copies(struct delivery *delivery)
-{
-    copies_clear(&delivery->copies);
-    for (size_t i = 0; i < delivery->job->copies.count; i++) {
-        source_release(delivery->listings[i]);
-        delivery->listings[i] = NULL;
-    }
-    source_release(delivery->manifest);
-    delivery->manifest = NULL;
 }
 
 static void delivery_free(struct delivery *delivery)
 {
     delivery_drop_round(delivery);
-    delivery_clear_copies(delivery);
     job_free(delivery->job);
     buffer_done(&delivery->policy);
-    free(delivery->manifest_folder);
-    free(delivery->listings);
-    free(delivery->slots);
     free(delivery);
 }
 
@@ -245,15 +161,13 @@ void delivery_explain(const struct delivery *delivery, struct buffer *text)
 {
     static const char *const states[] = {
         [DELIVERY_AWAITS_CREDENTIALS] = "awaits credentials",
-        [DELIVERY_AWAITS_MANIFEST] = "awaits the build's manifest",
-        [DELIVERY_AWAITS_SOURCE] = "awaits the source's listing",
-        [DELIVERY_AWAITS_TARGET] = "awaits the target's listing",
-        [DELIVERY_AWAITS_DIGESTS] = "compares the source with its manifest",
         [DELIVERY_COPIES] = "copies",
         [DELIVERY_AWAITS_CONFIRMATION] = "awaits the broker's word before the trigger",
         [DELIVERY_BACKS_OFF] = "is tried again later",
     };
-    buffer_append_format(text, "job %s %s", delivery->job->envelope.id, states[delivery->state]);
+    const char *state =
+        delivery->state == DELIVERY_LOOKS ? survey_state_name(delivery->survey) : states[delivery->state];
+    buffer_append_format(text, "job %s %s", delivery->job->envelope.id, state);
     if (delivery->last.action != ERROR_NONE) {
         buffer_append_format(text, ", since %s", delivery->last.text);
     }
@@ -291,7 +205,7 @@ static void delivery_fail(struct delivery *delivery, const struct error *err)
 static void delivery_await_artifact(struct delivery *delivery, const char *missing)
 {
     int64_t delay_ms = backoff_ms(delivery->polls++, ARTIFACT_POLL_FIRST_MS, ARTIFACT_POLL_MAXIMUM_MS);
-    delivery_forget_sources(delivery);
+    survey_forget_sources(&delivery->shared->shipment.transfer, delivery->job);
     if (clock_monotonic_ms() + delay_ms < delivery->artifact_give_up_at_ms) {
         error_set(&delivery->last, ERROR_RETRY, "%s", missing);
         delivery->attempts--;
@@ -301,21 +215,6 @@ static void delivery_await_artifact(struct delivery *delivery, const char *missi
     AUTO(text)
     char *reason = text_format("%s, within %lld s", missing, (long long)(delivery->shared->artifact_wait_ms / 1000));
     delivery_end(delivery, RESULT_TIMED_OUT, reason);
-}
-
-static int64_t delivery_round_deadline(const struct delivery *delivery)
-{
-    int64_t round_ms = clock_monotonic_ms() + ROUND_MS;
-    return round_ms < delivery->give_up_at_ms ? round_ms : delivery->give_up_at_ms;
-}
-
-/* S3 answers a copy when it is done: a large object gets the time it needs, even beyond the round. */
-static int64_t delivery_copy_deadline(const struct delivery *delivery, int64_t size_bytes)
-{
-    int64_t round_ms = delivery_round_deadline(delivery);
-    int64_t bytes_per_ms = delivery->job->mode == JOB_RELAY ? RELAY_BYTES_PER_MS : COPY_BYTES_PER_MS;
-    int64_t by_size_ms = clock_monotonic_ms() + size_bytes / bytes_per_ms;
-    return by_size_ms > round_ms ? by_size_ms : round_ms;
 }
 
 static struct role_request delivery_role(const struct delivery *delivery)
@@ -348,136 +247,26 @@ static bool delivery_renews(struct delivery *delivery, const struct failure *fai
 
 /* --- copying --- */
 
-static void delivery_copy_on(struct delivery *delivery);
-
-/* Nothing more starts; the round ends when the last copy in flight has. */
-static void delivery_copies_end(struct delivery *delivery)
-{
-    if (delivery->in_flight > 0) {
-        return;
-    }
-    if (delivery->failure.kind == FAILURE_PRECONDITION) {
-        /* The source has changed since it was listed. */
-        delivery_forget_sources(delivery);
-        delivery->failed.action = ERROR_RETRY;
-    }
-    if (!delivery_renews(delivery, &delivery->failure)) {
-        delivery_fail(delivery, &delivery->failed);
-    }
-}
-
-static void delivery_transfer_failed(struct delivery *delivery, const struct transfer_result *result)
-{
-    delivery->has_written = delivery->has_written || result->may_have_written;
-    if (!delivery->is_ending) {
-        delivery->failed = result->err;
-        delivery->failure = result->failure;
-    }
-    delivery->is_ending = true;
-    delivery_copies_end(delivery);
-}
-
-static void delivery_transferred(void *context, const struct transfer_result *result)
-{
-    struct slot *slot = context;
-    struct delivery *delivery = slot->delivery;
-    struct copy_object *object = slot->object;
-    slot->transfer = NULL;
-    slot->object = NULL;
-    delivery->in_flight--;
-    delivery->target_is_opaque = delivery->target_is_opaque || result->target_is_opaque;
-    object->attempts += result->attempts;
-    if (result->err.action != ERROR_NONE) {
-        delivery_transfer_failed(delivery, result);
-        return;
-    }
-    object->is_done = !result->is_unchanged;
-    object->unchanged = result->is_unchanged;
-    object->etag = text_copy(result->etag);
-    object->version = text_copy_or_null(result->version);
-    object->checksum = text_copy_or_null(result->checksum);
-    object->check = result->check;
-    delivery->has_written = delivery->has_written || !result->is_unchanged;
-    if (object->is_done) {
-        tally_add_copy(delivery->shared->tally, object->source->size_bytes);
-    }
-    delivery->give_up_at_ms = clock_monotonic_ms() + delivery->shared->retry_for_ms;
-    if (delivery->is_ending) {
-        delivery_copies_end(delivery);
-    } else {
-        delivery_copy_on(delivery);
-    }
-}
-
-static void delivery_renewed(void *context, const struct role_answer *answer)
+static void delivery_shipped(void *context, const struct shipment_result *result)
 {
     struct delivery *delivery = context;
-    delivery->role_wait = NULL;
-    delivery->is_renewing = false;
-    if (answer->credentials == NULL) {
-        delivery_fail(delivery, &answer->err);
+    struct error err = result->err;
+    struct failure failure = result->failure;
+    delivery->give_up_at_ms = result->give_up_at_ms;
+    delivery->has_written = delivery->has_written || result->has_written;
+    delivery->target_is_opaque = delivery->target_is_opaque || result->target_is_opaque;
+    if (err.action == ERROR_NONE) {
+        delivery_end(delivery, delivery->has_written ? RESULT_SUCCEEDED : RESULT_UNCHANGED, NULL);
         return;
     }
-    credentials_free(delivery->writer);
-    delivery->writer = credentials_copy(answer->credentials);
-    for (size_t i = 0; i < delivery->shared->copies_at_once; i++) {
-        if (delivery->slots[i].transfer != NULL) {
-            transfer_renew(delivery->slots[i].transfer, delivery->writer);
-        }
+    if (failure.kind == FAILURE_PRECONDITION) {
+        /* The source has changed since it was listed. */
+        survey_forget_sources(&delivery->shared->shipment.transfer, delivery->job);
+        err.action = ERROR_RETRY;
     }
-}
-
-/* In the middle of a transfer, whose parts are not to be lost. */
-static void delivery_expired(void *context, const struct credentials *expired)
-{
-    struct slot *slot = context;
-    struct delivery *delivery = slot->delivery;
-    struct role_request role = delivery_role(delivery);
-    if (delivery->is_renewing) {
-        return;
+    if (!delivery_renews(delivery, &failure)) {
+        delivery_fail(delivery, &err);
     }
-    delivery->is_renewing = true;
-    roles_forget(delivery->shared->roles, &role, expired);
-    delivery->role_wait = roles_get(delivery->shared->roles, &role, delivery_renewed, delivery);
-}
-
-static void slot_begin(void *context)
-{
-    struct slot *slot = context;
-    struct delivery *delivery = slot->delivery;
-    struct transfer_request request = {
-        .job = delivery->job,
-        .object = slot->object,
-        .writer = delivery->writer,
-        .reader = delivery->reader != NULL ? delivery->reader : delivery->writer,
-        .deadline_ms = delivery_copy_deadline(delivery, slot->object->source->size_bytes),
-        .may_read_target = !delivery->target_is_opaque,
-    };
-    slot->turn = NULL;
-    slot->transfer =
-        transfer_start(&delivery->shared->transfer, &request, delivery_transferred, delivery_expired, slot);
-}
-
-static void delivery_copy_start(struct delivery *delivery, struct slot *slot, struct copy_object *object)
-{
-    int64_t turn_ms = pace_take(delivery->shared->pace, object->rule, clock_monotonic_ms());
-    slot->object = object;
-    delivery->in_flight++;
-    if (turn_ms > 0) {
-        slot->turn = loop_after(aws_client_loop(delivery->shared->transfer.client), turn_ms, slot_begin, slot);
-    } else {
-        slot_begin(slot);
-    }
-}
-
-static struct slot *delivery_free_slot(struct delivery *delivery)
-{
-    for (size_t i = 0; i < delivery->shared->copies_at_once; i++) {
-        if (delivery->slots[i].object == NULL) {
-            return &delivery->slots[i];
-        }
-    }
-    return NULL;
 }
 
 static void delivery_confirmed(void *state, struct task *task)
@@ -485,299 +274,87 @@ static void delivery_confirmed(void *state, struct task *task)
     (void)state;
     struct delivery *delivery = task_work(task);
     delivery->state = DELIVERY_COPIES;
-    delivery->phase = PHASE_TRIGGER;
-    delivery_copy_on(delivery);
+    shipment_go_on(delivery->shipment);
 }
 
-/* The next phase, once everything of this one is in place. */
-// NOLINTNEXTLINE(misc-no-recursion): as deep as there are phases.
-static void delivery_next_phase(struct delivery *delivery)
-{
-    const struct copies *copies = &delivery->copies;
-    if (delivery->next == copies->count) {
-        delivery_end(delivery, delivery->has_written ? RESULT_SUCCEEDED : RESULT_UNCHANGED, NULL);
-        return;
-    }
-    enum copy_phase next = copies->objects[delivery->next].phase;
-    if (next == PHASE_TRIGGER) {
-        /* The step that cannot be taken back: not by a copier that has been replaced. */
-        delivery->state = DELIVERY_AWAITS_CONFIRMATION;
-        task_confirm(delivery->task, delivery_confirmed);
-        return;
-    }
-    delivery->phase = next;
-    delivery_copy_on(delivery);
-}
-
-/* Starts as many copies of the present phase as may be in flight. */
-// NOLINTNEXTLINE(misc-no-recursion): as deep as there are phases.
-static void delivery_copy_on(struct delivery *delivery)
-{
-    struct copies *copies = &delivery->copies;
-    for (;;) {
-        while (delivery->next < copies->count && copies->objects[delivery->next].unchanged) {
-            delivery->next++;
-        }
-        if (delivery->next == copies->count || copies->objects[delivery->next].phase != delivery->phase) {
-            break;
-        }
-        struct slot *slot = delivery_free_slot(delivery);
-        if (slot == NULL) {
-            return;
-        }
-        delivery_copy_start(delivery, slot, &copies->objects[delivery->next++]);
-    }
-    if (delivery->in_flight == 0) {
-        delivery_next_phase(delivery);
-    }
-}
-
-/* --- is the source what its manifest says? --- */
-
-static void delivery_verify_on(struct delivery *delivery);
-
-/* Where the manifest's source remembers which ETag of the object was found to be right. */
-static char **object_verified(const struct delivery *delivery, const struct copy_object *object)
-{
-    return &delivery->manifest->verified_etags[object->named - delivery->manifest->manifest->objects];
-}
-
-static bool object_needs_digest(const struct delivery *delivery, const struct copy_object *object)
-{
-    if (object->named == NULL || object->named->sha256 == NULL) {
-        return false;
-    }
-    const char *verified = *object_verified(delivery, object);
-    return verified == NULL || strcmp(verified, object->source->etag) != 0;
-}
-
-static void delivery_digest_found(void *context, struct source *source, const struct aws_result *result)
-{
-    struct slot *slot = context;
-    struct delivery *delivery = slot->delivery;
-    const struct copy_object *object = slot->object;
-    struct error err;
-    slot->digest = NULL;
-    slot->object = NULL;
-    delivery->in_flight--;
-    if (source == NULL) {
-        if (!delivery_renews(delivery, &result->failure)) {
-            delivery_fail(delivery, &result->err);
-        }
-        return;
-    }
-    if (strcmp(source->sha256, object->named->sha256) != 0) {
-        (void)error_set(&err, ERROR_REJECT, "s3://%.80s/%.150s has the SHA-256 %s where the manifest says %s",
-                        object->rule->source_bucket, object->source->key, source->sha256, object->named->sha256);
-        delivery_fail(delivery, &err);
-        return;
-    }
-    char **verified = object_verified(delivery, object);
-    free(*verified);
-    *verified = text_copy(object->source->etag);
-    delivery_verify_on(delivery);
-}
-
-static struct source_request delivery_source(const struct delivery *delivery, enum source_kind kind, const char *bucket,
-                                             const char *key)
-{
-    return (struct source_request){
-        .kind = kind,
-        .bucket = {bucket, delivery->job->source_region, delivery->job->source_owner},
-        .key = key,
-        .credentials = delivery->reader != NULL ? delivery->reader : delivery->writer,
-        .deadline_ms = delivery_round_deadline(delivery),
-    };
-}
-
-/* Before anything is written, and once a build however many accounts get it. */
-static void delivery_verify_on(struct delivery *delivery)
-{
-    for (; delivery->next < delivery->copies.count; delivery->next++) {
-        struct copy_object *object = &delivery->copies.objects[delivery->next];
-        if (!object_needs_digest(delivery, object)) {
-            continue;
-        }
-        struct slot *slot = delivery_free_slot(delivery);
-        if (slot == NULL) {
-            return;
-        }
-        struct source_request request =
-            delivery_source(delivery, SOURCE_DIGEST, object->rule->source_bucket, object->source->key);
-        request.etag = object->source->etag;
-        request.size_bytes = object->source->size_bytes;
-        request.deadline_ms = delivery_copy_deadline(delivery, object->source->size_bytes);
-        slot->object = object;
-        slot->digest = sources_get(delivery->shared->transfer.sources, &request, delivery_digest_found, slot);
-        delivery->in_flight++;
-    }
-    if (delivery->in_flight == 0) {
-        delivery->state = DELIVERY_COPIES;
-        delivery->phase = PHASE_ASSETS;
-        delivery->next = 0;
-        delivery_copy_on(delivery);
-    }
-}
-
-/* --- looking at both sides --- */
-
-static void delivery_look(struct delivery *delivery);
-
-static const struct copies_manifest *delivery_manifest(const struct delivery *delivery,
-                                                       struct copies_manifest *manifest)
-{
-    if (delivery->manifest == NULL) {
-        return NULL;
-    }
-    *manifest = (struct copies_manifest){delivery->manifest->manifest, delivery->manifest_folder};
-    return manifest;
-}
-
-static void delivery_rule_seen(struct delivery *delivery, const struct s3_listing *target)
-{
-    struct copies_manifest manifest;
-    copies_add(&delivery->copies, delivery_rule(delivery), delivery->listings[delivery->rule]->listing, target,
-               delivery_manifest(delivery, &manifest));
-    delivery->rule++;
-    delivery_look(delivery);
-}
-
-static void delivery_target_listed(void *context, struct s3_list_result *listed)
+/* The step that cannot be taken back: not by a copier that has been replaced. */
+static void delivery_asks_for_word(void *context)
 {
     struct delivery *delivery = context;
-    const struct aws_result *result = listed->result;
-    delivery->target_list = NULL;
-    if (listed->listing != NULL) {
-        delivery_rule_seen(delivery, listed->listing);
-    } else if (result->failure.kind == FAILURE_ACCESS_DENIED || result->failure.kind == FAILURE_INVALID) {
-        /* A role that may write but not list: everything is copied, and a wrong bucket shows there. */
-        delivery_rule_seen(delivery, NULL);
+    delivery->state = DELIVERY_AWAITS_CONFIRMATION;
+    task_confirm(delivery->task, delivery_confirmed);
+}
+
+static void delivery_renewed(void *context, const struct role_answer *answer)
+{
+    struct delivery *delivery = context;
+    struct credentials *expired = delivery->writer;
+    delivery->role_wait = NULL;
+    if (answer->credentials == NULL) {
+        delivery_fail(delivery, &answer->err);
+        return;
+    }
+    delivery->writer = credentials_copy(answer->credentials);
+    shipment_renew(delivery->shipment, delivery->writer);
+    credentials_free(expired);
+}
+
+static void delivery_asks_for_credentials(void *context, const struct credentials *expired)
+{
+    struct delivery *delivery = context;
+    struct role_request role = delivery_role(delivery);
+    roles_forget(delivery->shared->roles, &role, expired);
+    delivery->role_wait = roles_get(delivery->shared->roles, &role, delivery_renewed, delivery);
+}
+
+static void delivery_ship(struct delivery *delivery)
+{
+    struct shipment_request request = {
+        .job = delivery->job,
+        .copies = survey_copies(delivery->survey),
+        .writer = delivery->writer,
+        .reader = delivery->reader,
+        .give_up_at_ms = delivery->give_up_at_ms,
+        .may_read_target = !delivery->target_is_opaque,
+    };
+    struct shipment_owner owner = {
+        .asks_for_word = delivery_asks_for_word,
+        .asks_for_credentials = delivery_asks_for_credentials,
+        .ended = delivery_shipped,
+        .context = delivery,
+    };
+    delivery->state = DELIVERY_COPIES;
+    delivery->shipment = shipment_new(&delivery->shared->shipment, &request, &owner);
+    shipment_go_on(delivery->shipment);
+}
+
+/* --- looking --- */
+
+static void delivery_looked(void *context, const struct survey_result *result)
+{
+    struct delivery *delivery = context;
+    if (result->missing != NULL) {
+        delivery_await_artifact(delivery, result->missing);
+    } else if (result->err.action == ERROR_NONE) {
+        delivery_ship(delivery);
     } else if (!delivery_renews(delivery, &result->failure)) {
         delivery_fail(delivery, &result->err);
     }
 }
 
-/* What the rule or the manifest names and the source does not hold; the caller frees it. NULL: it is complete. */
-static char *delivery_missing(const struct delivery *delivery, const struct job_copy *rule,
-                              const struct s3_listing *listing)
-{
-    struct copies_manifest manifest;
-    if (!copies_source_is_there(rule, listing)) {
-        return text_format("s3://%s/%s did not appear", rule->source_bucket, rule->source_key);
-    }
-    return delivery_manifest(delivery, &manifest) != NULL ? copies_missing(rule, listing, &manifest) : NULL;
-}
-
-/* The source cannot be read: what would help? */
-static void delivery_source_failed(struct delivery *delivery, const struct job_copy *rule,
-                                   const struct aws_result *result)
-{
-    struct error err = result->err;
-    const struct credentials *reader = delivery->reader != NULL ? delivery->reader : delivery->writer;
-    if (result->failure.kind == FAILURE_ACCESS_DENIED) {
-        (void)error_set(&err, ERROR_REJECT,
-                        "%.150s may not list bucket %.80s: add it to the bucket's policy (s3:ListBucket): %.220s",
-                        reader->origin, rule->source_bucket, result->err.text);
-    }
-    if (!delivery_renews(delivery, &result->failure)) {
-        delivery_fail(delivery, &err);
-    }
-}
-
-static void delivery_source_found(void *context, struct source *source, const struct aws_result *result)
-{
-    struct delivery *delivery = context;
-    const struct job_copy *rule = delivery_rule(delivery);
-    delivery->source_wait = NULL;
-    if (source == NULL) {
-        delivery_source_failed(delivery, rule, result);
-        return;
-    }
-    AUTO(text) char *missing = delivery_missing(delivery, rule, source->listing);
-    if (missing != NULL) {
-        delivery_await_artifact(delivery, missing);
-        return;
-    }
-    delivery->listings[delivery->rule] = source_keep(source);
-    delivery->state = DELIVERY_AWAITS_TARGET;
-    struct s3_list_request request = {
-        .bucket = {rule->target_bucket, delivery->job->region, delivery->job->account},
-        .prefix = rule->target_key,
-        .objects_maximum = TARGET_OBJECTS_MAXIMUM,
-        .credentials = delivery->writer,
-        .deadline_ms = delivery_round_deadline(delivery),
-        .is_region_fixed = !delivery->shared->transfer.follows_region,
-    };
-    delivery->target_list =
-        s3_list_objects(delivery->shared->transfer.client, &request, delivery_target_listed, delivery);
-}
-
-static bool delivery_has_no_single_object(const struct job *job)
-{
-    for (size_t i = 0; i < job->copies.count; i++) {
-        if (!copy_rule_is_prefix((const struct job_copy *)job->copies.items + i)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Looks at the next rule's source, or begins to copy when all have been looked at. */
 static void delivery_look(struct delivery *delivery)
 {
-    const struct job *job = delivery->job;
-    if (delivery->rule < job->copies.count) {
-        const struct job_copy *rule = delivery_rule(delivery);
-        struct source_request request =
-            delivery_source(delivery, SOURCE_LISTING, rule->source_bucket, rule->source_key);
-        delivery->state = DELIVERY_AWAITS_SOURCE;
-        delivery->source_wait =
-            sources_get(delivery->shared->transfer.sources, &request, delivery_source_found, delivery);
-        return;
-    }
-    if (delivery->copies.count == 0 && delivery_has_no_single_object(job)) {
-        /* Prefixes only, and nothing below them: the build is not there yet. */
-        delivery->rule = 0;
-        const struct job_copy *rule = delivery_rule(delivery);
-        AUTO(text) char *missing = text_format("s3://%s/%s did not appear", rule->source_bucket, rule->source_key);
-        delivery_await_artifact(delivery, missing);
-        return;
-    }
-    copies_sort(&delivery->copies, delivery->has_written);
-    delivery->state = DELIVERY_AWAITS_DIGESTS;
-    delivery->next = 0;
-    delivery_verify_on(delivery);
-}
-
-static void delivery_manifest_found(void *context, struct source *source, const struct aws_result *result)
-{
-    struct delivery *delivery = context;
-    const struct job_copy *rule = (const struct job_copy *)delivery->job->copies.items;
-    delivery->source_wait = NULL;
-    if (source != NULL) {
-        delivery->manifest = source_keep(source);
-        delivery_look(delivery);
-    } else if (result->failure.kind == FAILURE_NO_KEY) {
-        AUTO(text)
-        char *missing = text_format("s3://%s/%s did not appear", rule->source_bucket, delivery->job->manifest);
-        delivery_await_artifact(delivery, missing);
-    } else {
-        delivery_source_failed(delivery, rule, result);
-    }
-}
-
-static void delivery_begin_round(struct delivery *delivery)
-{
-    const struct job *job = delivery->job;
-    if (job->manifest == NULL) {
-        delivery_look(delivery);
-        return;
-    }
-    const struct job_copy *rule = (const struct job_copy *)job->copies.items;
-    struct source_request request = delivery_source(delivery, SOURCE_MANIFEST, rule->source_bucket, job->manifest);
-    delivery->state = DELIVERY_AWAITS_MANIFEST;
-    delivery->source_wait =
-        sources_get(delivery->shared->transfer.sources, &request, delivery_manifest_found, delivery);
+    const struct shipment_shared *shared = &delivery->shared->shipment;
+    struct survey_request request = {
+        .job = delivery->job,
+        .writer = delivery->writer,
+        .reader = delivery->reader,
+        .give_up_at_ms = delivery->give_up_at_ms,
+        .digests_at_once = shared->copies_at_once,
+        .has_written = delivery->has_written,
+    };
+    delivery->state = DELIVERY_LOOKS;
+    delivery->survey = survey_start(&shared->transfer, &request, delivery_looked, delivery);
 }
 
 /* --- beginning --- */
@@ -791,7 +368,7 @@ static void delivery_reader_answered(void *context, const struct role_answer *an
         return;
     }
     delivery->reader = credentials_copy(answer->credentials);
-    delivery_begin_round(delivery);
+    delivery_look(delivery);
 }
 
 static void delivery_writer_answered(void *context, const struct role_answer *answer)
@@ -816,18 +393,13 @@ static void delivery_writer_answered(void *context, const struct role_answer *an
         delivery->role_wait = roles_get(delivery->shared->roles, &main_account, delivery_reader_answered, delivery);
         return;
     }
-    delivery_begin_round(delivery);
+    delivery_look(delivery);
 }
 
 void delivery_resume(struct delivery *delivery)
 {
     struct role_request role = delivery_role(delivery);
     delivery->attempts++;
-    delivery->rule = 0;
-    delivery->next = 0;
-    delivery->is_ending = false;
-    delivery->failure = (struct failure){0};
-    delivery_clear_copies(delivery);
     delivery->state = DELIVERY_AWAITS_CREDENTIALS;
     delivery->role_wait = roles_get(delivery->shared->roles, &role, delivery_writer_answered, delivery);
 }
@@ -839,18 +411,8 @@ static struct delivery *delivery_new(const struct delivery_shared *shared, struc
     delivery->task = task;
     delivery->job = job;
     delivery->started_wall_ms = clock_wall_ms();
-    delivery->give_up_at_ms = clock_monotonic_ms() + shared->retry_for_ms;
+    delivery->give_up_at_ms = clock_monotonic_ms() + shared->shipment.retry_for_ms;
     delivery->artifact_give_up_at_ms = clock_monotonic_ms() + shared->artifact_wait_ms;
-    delivery->listings = memory_zeroed(job->copies.count, sizeof(struct source *));
-    delivery->slots = memory_zeroed(shared->copies_at_once, sizeof(*delivery->slots));
-    for (size_t i = 0; i < shared->copies_at_once; i++) {
-        delivery->slots[i].delivery = delivery;
-    }
-    if (job->manifest != NULL) {
-        const char *slash = strrchr(job->manifest, '/');
-        delivery->manifest_folder =
-            slice_copy(slice_from(job->manifest, slash != NULL ? (size_t)(slash - job->manifest) + 1 : 0));
-    }
     buffer_init(&delivery->policy, 16 * 1024);
     return delivery;
 }
@@ -861,7 +423,7 @@ void delivery_begin(const struct delivery_shared *shared, struct task *task, str
     struct delivery *delivery = delivery_new(shared, task, job);
     bool is_limited = shared->limits_sessions && job->credentials == JOB_ASSUME_ROLE;
     task_set_work(task, delivery);
-    bool has_kms = !aws_client_is_custom(shared->transfer.client, AWS_STS);
+    bool has_kms = !aws_client_is_custom(shared->shipment.transfer.client, AWS_STS);
     if (is_limited && !policy_of_job(job, has_kms, &delivery->policy, &err)) {
         delivery_end(delivery, RESULT_FAILED, err.text);
         return;

@@ -1,7 +1,7 @@
 /*
  * One job being carried out: the state machine between a task that was taken and its one result.
  *
- *     AWAITS_CREDENTIALS -> [AWAITS_MANIFEST] -> AWAITS_SOURCE <-> AWAITS_TARGET -> COPIES assets -> COPIES pages
+ *     AWAITS_CREDENTIALS -> LOOKS (survey.h) -> COPIES (shipment.h)
  *         -> AWAITS_CONFIRMATION (still a member of the group?) -> COPIES the trigger -> ended
  *
  * Everything that can be tried again is, within copier.retry_for; a source that is not there yet is waited for within
@@ -12,23 +12,17 @@
 #include "workers/common/aws/role.h"
 #include "workers/common/engine/worker.h"
 #include "workers/copier/breaker.h"
-#include "workers/copier/pace.h"
-#include "workers/copier/tally.h"
-#include "workers/copier/transfer.h"
+#include "workers/copier/shipment.h"
 
 struct delivery;
 
 /* What all deliveries of a copier share. */
 struct delivery_shared {
-    struct transfer_shared transfer;
+    struct shipment_shared shipment;
     struct roles *roles;
     struct breaker *breaker;
-    struct pace *pace;
-    struct tally *tally;
-    int64_t retry_for_ms;
     int64_t artifact_wait_ms;
-    size_t copies_at_once; /* of one job */
-    bool limits_sessions;  /* to the job's buckets */
+    bool limits_sessions; /* to the job's buckets */
 };
 
 /* Begins; takes the job. The task ends by itself, with its result emitted. */
