@@ -252,6 +252,17 @@ static void server_set_quiet(struct server *server, bool is_quiet)
     server->is_quiet = is_quiet;
 }
 
+/* The first asks for a drain, the second for the end. */
+static void server_end(struct server *server)
+{
+    struct store_state state;
+    store_look(server->reception.store, &state);
+    server->must_end_now = server->reception.is_closing;
+    server->reception.is_closing = true;
+    log_event(LOG_INFO, server->must_end_now ? "ending now" : "draining", "waiting",
+              log_number((long long)state.waiting), NULL);
+}
+
 static void server_signalled(void *context, int signal)
 {
     struct server *server = context;
@@ -267,8 +278,7 @@ static void server_signalled(void *context, int signal)
         server_log_in_flight(server);
         break;
     default:
-        server->must_end_now = server->reception.is_closing;
-        server->reception.is_closing = true;
+        server_end(server);
     }
 }
 

@@ -11,6 +11,22 @@ from tests.support.kafka import Broker
 from tests.support.trial import Trial
 
 
+OPEN_HOOK = 'producer: { listen = "127.0.0.1:0"; hooks = ( { name = "a"; provider = "generic"; unsigned = true; } ); };'
+BODY = b'{"repository":"acme/app","ref":"refs/tags/v-1.0.0-qa","commit":"4f2d6a1c9be07835d1a2f06c7e5b9348ac10de77"}'
+PUSH = b"POST /hooks/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+
+
+def port_of(producer):
+    return int(re.search(r"msg=ready port=(\d+)", producer.log()).group(1))
+
+
+def in_flight(producer):
+    """Deliveries that are not stored yet, as the process tells when asked."""
+    producer.signal(signal.SIGUSR1)
+    told = re.findall(r"in flight, all told\" deliveries=(\d+)", producer.log())
+    return int(told[-1]) if told else None
+
+
 @pytest.fixture
 def trial(broker, tmp_path):
     made = Trial(broker, tmp_path / "trial")
@@ -78,15 +94,13 @@ def test_while_one_is_quiet_the_others_have_its_partitions(trial):
 
 
 def test_a_quiet_producer_is_not_ready_and_stores_what_comes_all_the_same(broker, make_fleet):
-    fleet = make_fleet(broker, config='producer: { listen = "127.0.0.1:0"; hooks = ( { name = "a"; provider = "generic"; unsigned = true; } ); };')
+    fleet = make_fleet(broker, config=OPEN_HOOK)
     producer = fleet.start("producer")
     wait_for(lambda: producer.ask("/readyz")[0] == 200, 20, "readiness")
     producer.signal(signal.SIGTSTP)
     wait_for(lambda: producer.ask("/readyz")[0] == 503, 5, "the word that it wants nothing")
-    port = re.search(r"msg=ready port=(\d+)", producer.log()).group(1)
-    body = b'{"repository":"acme/app","ref":"refs/tags/v-1.0.0-qa","commit":"4f2d6a1c9be07835d1a2f06c7e5b9348ac10de77"}'
-    with socket.create_connection(("127.0.0.1", int(port))) as client:
-        client.sendall(b"POST /hooks/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    with socket.create_connection(("127.0.0.1", port_of(producer))) as client:
+        client.sendall(PUSH)
         assert client.recv(1000).startswith(b"HTTP/1.1 202")
     producer.signal(signal.SIGCONT)
     wait_for(lambda: producer.ask("/readyz")[0] == 200, 5, "readiness again")
@@ -122,6 +136,19 @@ def test_how_partitions_go_is_counted(trial):
     assert first.metric("rebalances_total") == 2 and first.metric("jobs_total", result="cancelled") == 1
 
 
+def test_partitions_whose_work_ends_in_time_count_as_drained(trial):
+    """Of each key one task runs at any time: whenever the partition is wanted, one has to be waited for."""
+    first = trial.start("trial.drain=60s")
+    for partition in range(3):
+        trial.order([(f"k{partition}", f"300 0 1 done t{partition}-{number}") for number in range(200)], partition)
+    wait_for(lambda: first.metric("slots", state="used") == 3, 20, "the start")
+    second = trial.start("trial.drain=60s")
+    wait_for(lambda: first.metric("rebalances_total", status="drained") == 1, 30, "the end of a rebalance: drained")
+    wait_for(lambda: second.metric("jobs_total", result="ok") > 0, 30, "the other's first")
+    assert first.metric("jobs_total", result="cancelled") == 0
+    assert all(numbers == ["1"] for numbers in trial.outputs().values())
+
+
 # --- ending ---
 
 def test_an_end_waits_for_what_runs_and_a_second_word_does_not(trial):
@@ -134,6 +161,25 @@ def test_an_end_waits_for_what_runs_and_a_second_word_does_not(trial):
     assert patient.process.wait(15) == 0
     assert 'msg="ending now"' in patient.log() and "given back" in patient.log()
     assert trial.outputs() == {}
+
+
+def test_a_second_word_ends_a_producer_before_the_brokers_have_answered_and_nothing_is_acknowledged(frail_broker, make_fleet):
+    fleet = make_fleet(frail_broker, config=OPEN_HOOK)
+    producer = fleet.start("producer")
+    wait_for(lambda: producer.ask("/readyz")[0] == 200, 20, "readiness")
+    with socket.create_connection(("127.0.0.1", port_of(producer)), timeout=20) as client:
+        frail_broker.pause()
+        try:
+            client.sendall(PUSH)
+            wait_for(lambda: in_flight(producer) == 1, 10, "the delivery")
+            producer.signal(signal.SIGTERM)
+            wait_for(lambda: "msg=draining waiting=1" in producer.log(), 5, "the drain")
+            producer.signal(signal.SIGTERM)
+            assert producer.process.wait(15) == 0
+        finally:
+            frail_broker.resume()
+        assert not client.recv(1000).startswith(b"HTTP/1.1 2")
+    assert 'msg="ending now" waiting=1' in producer.log() and 'msg="drain over: not everything is stored" waiting=1' in producer.log()
 
 
 # --- beginning ---

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHORT_MS = 24, HEADER_BYTES = 200 << 10, HEADERS_COUNT = 3000, DOCUMENT_BYTES = 9 << 20 };
+enum { SHORT_MS = 24, LONGEST_MS = 20000, HEADER_BYTES = 200 << 10, HEADERS_COUNT = 3000, DOCUMENT_BYTES = 9 << 20 };
 
 /* Gives the first answers by a fault, and the good one behind them. */
 struct player {
@@ -42,6 +42,16 @@ static struct s3_ending play(const struct s3_call_kind *kind, const struct http_
         fail_msg("%s has left a descriptor open", kind->name);
     }
     return call.ending;
+}
+
+/* Until a short deadline. A machine that is busy may not even have begun by then: it gets more time. */
+static struct s3_ending play_late(const struct s3_call_kind *kind, const struct http_script_answer *fault)
+{
+    struct s3_ending ending = {0};
+    for (int64_t in_ms = SHORT_MS; ending.attempts == 0 && in_ms < LONGEST_MS; in_ms *= 4) {
+        ending = play(kind, fault, SIZE_MAX, clock_monotonic_ms() + in_ms);
+    }
+    return ending;
 }
 
 struct outcome {
@@ -338,7 +348,7 @@ static void a_call_ends_at_its_deadline_whatever_the_server_does(void **state)
         for (size_t i = 0; i < s3_call_kind_count; i++) {
             const struct s3_call_kind *kind = &s3_call_kinds[i];
             if (fault_concerns(&slow[k], kind)) {
-                struct s3_ending ending = play(kind, &slow[k].answer, SIZE_MAX, clock_monotonic_ms() + SHORT_MS);
+                struct s3_ending ending = play_late(kind, &slow[k].answer);
                 expect(kind, slow[k].name, &ending, slow[k].outcome, 1);
             }
         }
