@@ -5,11 +5,15 @@
 #include "workers/common/base/log.h"
 #include "workers/common/http/signals.h"
 #include "workers/common/kafka/embedded_broker.h"
+#include "workers/common/kafka/kafka.h"
+#include "workers/copier/copier.h"
+#include "workers/resolver/resolver.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,9 +26,26 @@ static const char *const roles[ROLES] = {"producer", "resolver", "copier"};
 struct fleet {
     pid_t pids[ROLES];
     bool is_ending;
+    int exit_code; /* of the first role that has ended by itself */
 };
 
-static pid_t role_start(const char *role, const char *config_path)
+/* Runs the program again, with the options that this one was given. Returns only if that fails. */
+static void role_exec(const char *role, const struct command_line *line)
+{
+    char *words[4 + 2 * COMMAND_SETS_MAXIMUM + 1] = {text_copy("tagfleet"), text_copy(role)};
+    size_t count = 2;
+    if (line->config_path != NULL) {
+        words[count++] = text_copy("--config");
+        words[count++] = text_copy(line->config_path);
+    }
+    for (size_t i = 0; i < line->set_count; i++) {
+        words[count++] = text_copy("--set");
+        words[count++] = text_copy(line->sets[i].assignment);
+    }
+    (void)execv("/proc/self/exe", words);
+}
+
+static pid_t role_start(const char *role, const struct command_line *line)
 {
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -40,11 +61,7 @@ static pid_t role_start(const char *role, const char *config_path)
     }
     /* A terminal's Ctrl-C would be a second word to end, beside fleet_run's. */
     (void)setpgid(0, 0);
-    if (config_path != NULL) {
-        (void)execl("/proc/self/exe", "tagfleet", role, "--config", config_path, (char *)NULL);
-    } else {
-        (void)execl("/proc/self/exe", "tagfleet", role, (char *)NULL);
-    }
+    role_exec(role, line);
     _exit(EXIT_TEMPORARY);
 }
 
@@ -64,6 +81,7 @@ static void fleet_reap(struct fleet *fleet)
         int status;
         if (fleet->pids[i] > 0 && waitpid(fleet->pids[i], &status, WNOHANG) == fleet->pids[i]) {
             if (!fleet->is_ending) {
+                fleet->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_TEMPORARY;
                 (void)fprintf(stderr, "tagfleet local: the %s has ended with status %d\n", roles[i],
                               WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
             }
@@ -125,9 +143,10 @@ static int local_run(const struct command_line *line)
         (void)fflush(stdout);
         (void)setenv("TAGFLEET_KAFKA_BROKERS", address, 1);
         for (int i = 0; i < ROLES; i++) {
-            fleet.pids[i] = role_start(roles[i], line->config_path);
+            fleet.pids[i] = role_start(roles[i], line);
         }
         fleet_run(&fleet, loop);
+        exit_code = fleet.exit_code;
     } else {
         exit_code = command_fail(line, &err);
     }
@@ -137,9 +156,27 @@ static int local_run(const struct command_line *line)
     return exit_code;
 }
 
+static bool local_check(const struct options *options, struct buffer *mistakes)
+{
+    const char *security = options_text(options, "kafka.security");
+    if (strcmp(security, "plaintext") == 0) {
+        return true;
+    }
+    buffer_append_format(
+        mistakes, "kafka.security = \"%s\" is for brokers of your own: the one inside speaks plaintext\n", security);
+    return false;
+}
+
+static options_check *const local_checks[] = {local_check,    kafka_check,  serve_check,
+                                              resolver_check, copier_check, NULL};
+
 const struct command local_command = {
     .name = "local",
     .summary = "run producer, resolver and copier with a broker inside that keeps nothing",
+    .checks = local_checks,
     .run = local_run,
-    .more = "For trying out on one machine. Options of the roles come from the config file and the environment.",
+    .more = "For trying out on one machine.\n"
+            "Exit codes: 0 drained after SIGTERM, 100 permanent (a mistake in the config), 111 temporary (start it "
+            "again); a\n"
+            "role that ends by itself ends the whole with its own.",
 };

@@ -1,5 +1,6 @@
 """The commands as people and scripts use them: output, formats and exit codes."""
 import json
+import socket
 import subprocess
 
 import pytest
@@ -270,3 +271,25 @@ def test_health_says_which_option_gives_a_role_an_address():
         assert refused.returncode == 100 and "resolver.admin: " in refused.stderr
     unknown = offline("health", "broker")
     assert unknown.returncode == 2 and "producer, resolver, copier, notifier" in unknown.stderr
+
+
+# --- a whole fleet in one command ---
+
+LOCAL = ("local", "--set", "aws.main_account=111111111111")
+
+
+def test_local_tells_every_mistake_before_anything_is_started():
+    done = offline("local", "--set", "kafka.security=tls", "--set", "resolver.tag_rule=guess")
+    assert (done.returncode, done.stdout) == (100, "")
+    assert "the one inside speaks plaintext" in done.stderr and "resolver.tag_rule" in done.stderr
+    assert "aws.main_account is not set" in done.stderr
+
+
+def test_local_hands_its_options_to_the_roles_and_ends_with_the_code_of_one_that_cannot_start():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        done = offline(*LOCAL, "--set", f"producer.listen={address}")
+    assert done.returncode == 111 and done.stdout.startswith("broker 127.0.0.1:")
+    assert f"cannot listen on {address}" in done.stderr and "the producer has ended with status 111" in done.stderr

@@ -269,6 +269,8 @@ static int command_run(struct command_line *line, const struct common_values *co
     }
     line->is_json = common->format != NULL && strcmp(common->format, "json") == 0;
     line->config_path = config_path_find(common);
+    line->sets = common->sets;
+    line->set_count = common->set_count;
     AUTO(buffer) struct buffer mistakes;
     buffer_init(&mistakes, 64 * 1024);
     AUTO(options) struct options *options = NULL;

@@ -50,7 +50,9 @@ struct command_line {
     const struct command *command;
     const struct options *options;
     const struct option *const *tables;
-    const char *config_path; /* as given or found; NULL: none */
+    const char *config_path;            /* as given or found; NULL: none */
+    const struct option_override *sets; /* as given; for whoever runs the program again */
+    size_t set_count;
     bool is_json;
     const char *values[COMMAND_FLAGS_MAXIMUM]; /* of the command's flags, by position; "" for one without argument */
     char **arguments;
