@@ -261,7 +261,7 @@ def test_health_asks_the_role_that_runs_here(fleet):
 def test_a_role_without_a_broker_is_not_ready(fleet):
     alone = {"TAGFLEET_COPIER_ADMIN": f"127.0.0.1:{free_ports(1)[0]}", "TAGFLEET_KAFKA_BROKERS": f"127.0.0.1:{free_ports(1)[0]}"}
     fleet.start("copier", env=alone, wait_ready=False)
-    not_ready = wait_for(lambda: (lambda done: done.stdout and done)(fleet.run("health", "copier", "--ready", env=alone)), 10, "an answer")
+    not_ready = wait_for(lambda: (lambda done: done.stdout and done)(fleet.run("health", "copier", "--ready", env=alone)), 40, "an answer")
     assert (not_ready.returncode, not_ready.stdout) == (1, "not ready: not a member of its group yet\n")
 
 

@@ -25,8 +25,9 @@ def servers(tmp_path_factory):
 
     def get(name, make):
         if name not in kept:
-            kept[name] = make(tmp_path_factory.mktemp(name.replace(".", "-")))
-            kept[name].start()
+            server = make(tmp_path_factory.mktemp(name.replace(".", "-")))
+            server.start()
+            kept[name] = server
         return kept[name]
 
     yield get

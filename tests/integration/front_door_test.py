@@ -50,10 +50,10 @@ class Door:
         return requests.post(f"{self.url}/hooks/{hook}", data=content, timeout=20, verify=self.verify,
                              headers={k: v for k, v in headers.items() if v is not None})
 
-    def raw(self, content, patience=5):
-        """Sends bytes as they are; gives back all that comes until the other side closes or is silent."""
+    def raw(self, content, patience=5, before_first=None):
+        """Sends bytes as they are; gives back all that comes until the other side closes or is silent for so many seconds."""
         with socket.create_connection(("127.0.0.1", self.port)) as client:
-            client.settimeout(patience)
+            client.settimeout(before_first or patience)
             got = b""
             try:
                 client.sendall(content)
@@ -62,6 +62,7 @@ class Door:
                     if not block:
                         return got
                     got += block
+                    client.settimeout(patience)
             except (TimeoutError, ConnectionError):
                 return got
 
@@ -144,7 +145,9 @@ def test_killed_at_any_moment_the_spool_loses_nothing_that_was_answered(spooling
 
             with ThreadPoolExecutor(4) as pool:
                 sending = [pool.submit(send, worker) for worker in range(4)]
-                time.sleep(5.5 if round_ == 0 else 0.5)
+                if round_ == 0:  # until the brokers' time is over
+                    wait_for(lambda: promised, 30, "the disk to take the first")
+                time.sleep(0.5)
                 door.role.kill()
                 stop.set()
                 for one in sending:
@@ -260,10 +263,12 @@ def test_an_allow_list_counts_the_client_behind_our_proxies_and_nobody_elses_wor
 
 
 def test_a_hook_has_a_rate_of_its_own_that_forgers_cannot_use_up(broker, make_fleet, tmp_path):
-    door = Door(make_fleet(broker, config=config(tmp_path, hook="rate = 5;")))
+    door = Door(make_fleet(broker, config=config(tmp_path, hook="rate = 2;")))
     assert {door.post(push("v-1.0.0-qa"), secret="wrong").status_code for _ in range(30)} == {401}
+    began = time.monotonic()
     answers = [door.post(push(f"v-1.0.{n}-qa")).status_code for n in range(40)]
-    assert answers[:5] == [202] * 5 and answers.count(503) > 10
+    assert answers[:2] == [202] * 2 and answers.count(503) > 10
+    assert answers.count(202) <= 2 + 2 * (time.monotonic() - began) + 1
     assert door.metric('tagfleet_deliveries_total{hook="github",outcome="too_often"}') == answers.count(503)
     other = push("v-1.0.0-qa")
     assert door.post(other, "other", **{"X-Gitea-Event": "push", "X-Gitea-Signature": sign(other)[7:]}).status_code == 202
@@ -350,7 +355,7 @@ def test_hostile_http_is_refused_and_others_are_served(door):
     ]
     assert door.post(good).status_code == 202
     for content, status in cases:
-        got = door.raw(content, 0.7)
+        got = door.raw(content, 0.7, 0.7 if status is None else 20)
         assert status_of(got) == status or (status in (414, 431) and got == b"") or (status is None and b" 20" not in got[:15]), \
             (content[:80], got[:200])
     # Each refusal has a counter, whatever its status.

@@ -119,7 +119,9 @@ def test_the_numbers_say_what_has_happened(told):
     assert notifier.metric("jobs_total", result="ok") > 0
     assert producer.metric("kafka_request_seconds_count", api="Produce") >= 2
     assert all(role.metric("kafka_request_seconds_count", api="EndTxn") > 0 for role in (resolver, copier, notifier))
-    assert all(role.metric("commit_seconds_count") == role.metric("commits_total") > 0 for role in (resolver, copier, notifier))
+    for role in (resolver, copier, notifier):  # which may commit at any time, if only where the end of a partition is
+        page = role.ask("/metrics")[1]
+        assert role.metric("commit_seconds_count", page) == role.metric("commits_total", page) > 0
     assert copier.metric("kafka_request_seconds_count", api="Heartbeat") > 0
     for role in told.by_name.values():
         assert role.metric("ready", role=role.name) == 1

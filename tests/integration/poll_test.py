@@ -139,8 +139,9 @@ def test_the_first_look_deploys_nothing_and_what_comes_later_does(make_polling, 
     host.set(refs=old)
     fleet = make_polling.github(host)
     role = started(fleet, host)
-    assert {key: found for key, found in outcomes(fleet).items()} == {(ref, sha): ["ignored"] for ref, sha in old.items()}
-    assert role.metric("polls_total", result="ok") > 0 and role.metric("poll_found_total") == 0
+    wait_for(lambda: outcomes(fleet) == {(ref, sha): ["ignored"] for ref, sha in old.items()}, 60, "the first look")
+    wait_for(lambda: role.metric("polls_total", result="ok") > 0, 60, "the end of a look")
+    assert role.metric("poll_found_total") == 0
     role.stop()
     host.move(tag(20), commit(20))  # while nobody looked
     role = fleet.start("producer")

@@ -173,7 +173,7 @@ def test_an_annotated_tag_that_is_deleted_and_created_again_is_deployed_again(re
     for times in (1, 2):
         repository.git("tag", "-a", "-m", "annotated", tag(0))
         repository.push(tag(0))
-        wait_for(lambda: outcomes(fleet).get(key) == times * ["accepted"], 15, f"deployment {times}")
+        wait_for(lambda: outcomes(fleet).get(key) == times * ["accepted"], 60, f"deployment {times}")
         repository.git("tag", "-d", tag(0))
         repository.push(f":{tag(0)}")
 

@@ -139,7 +139,8 @@ def test_a_password_that_the_brokers_learn_later_lets_the_role_in(let_in, any_se
     assert look(role, "readyz").status_code == 503
     broker.set_scram_password("fleet", "tomorrows-secret")
     wait_for(lambda: look(role, "readyz").status_code == 200, 30, "the role is let in")
-    assert look(role, "healthz").status_code == 200 and "the brokers answer" in role.log()
+    wait_for(lambda: look(role, "healthz").status_code == 200, 30, "all its connections are let in")
+    assert "the brokers answer" in role.log()
     with open(f"/proc/{role.pid}/cmdline") as words:
         told = role.log() + words.read() + look(role, "metrics").text
     assert "tomorrows-secret" not in told and "facility=" in told

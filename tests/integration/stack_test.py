@@ -79,7 +79,7 @@ def test_containers_are_healthy_and_have_no_rights(stack):
     for role, count in (("producer", 1), ("resolver", 1), ("copier", 2)):
         stack.wait_ready(role, count)
         for container in stack.ids(role):
-            wait_for(lambda: stack.inspect(container)["State"]["Health"]["Status"] == "healthy", 40, f"a healthy {role}")
+            wait_for(lambda: stack.inspect(container)["State"]["Health"]["Status"] == "healthy", 90, f"a healthy {role}")
             found = stack.inspect(container)
             assert found["Config"]["User"] == "10001" and found["HostConfig"]["ReadonlyRootfs"]
             assert found["HostConfig"]["CapDrop"] == ["ALL"] and found["HostConfig"]["Memory"] > 0
@@ -88,7 +88,7 @@ def test_containers_are_healthy_and_have_no_rights(stack):
 
 
 def test_prometheus_finds_every_process_and_takes_the_rules(stack):
-    stack.up("prometheus")
+    stack.start_prometheus()
 
     def asked(path):
         try:
@@ -99,7 +99,7 @@ def test_prometheus_finds_every_process_and_takes_the_rules(stack):
     def targets():
         return sorted((one["health"], one["discoveredLabels"]["__meta_dns_name"]) for one in asked("targets").get("activeTargets", []))
 
-    wait_for(lambda: targets() == [("up", "copier"), ("up", "copier"), ("up", "producer"), ("up", "resolver")], 40, "all processes")
+    wait_for(lambda: targets() == [("up", "copier"), ("up", "copier"), ("up", "producer"), ("up", "resolver")], 90, "all processes")
     written = [group["name"] for file in (ROOT / "config/prometheus").glob("*.yml") for group in yaml.safe_load(file.read_text())["groups"]]
     assert sorted(group["name"] for group in asked("rules")["groups"]) == sorted(written)
 

@@ -100,9 +100,9 @@ def test_what_the_first_version_left_is_known_finished_and_built_on(left_behind)
 def test_topics_check_tells_what_a_newer_version_wants_and_what_mends_it(broker, make_fleet):
     fleet = make_fleet(broker)
     assert fleet.run("topics", "check").returncode == 0
-    broker.delete_topic(fleet.prefix + "statuses")
     broker.set_topic_config(fleet.prefix + "results", "retention.ms", "1000")
     broker.set_topic_config(fleet.prefix + "events", "min.insync.replicas", "2")
+    broker.delete_topic(fleet.prefix + "statuses")
     wait_for(lambda: broker.partitions(fleet.prefix + "statuses") == 0, what="the topic is gone")
     checked = fleet.run("topics", "check", "--accounts", "100000")
     told = dict(line.split(": ", 1) for line in checked.stdout.splitlines())

@@ -55,10 +55,10 @@ class Role:
         except urllib.error.HTTPError as answer:
             return answer.code, answer.read().decode()
 
-    def metric(self, name, **labels):
-        """The number of a metric, summed over what has these labels."""
+    def metric(self, name, page=None, **labels):
+        """The number of a metric, summed over what has these labels; of a page that was read before, or as it is now."""
         total = 0
-        for line in self.ask("/metrics")[1].splitlines():
+        for line in (page or self.ask("/metrics")[1]).splitlines():
             if re.match(rf"tagfleet_{name}[{{ ]", line) and all(f'{key}="{value}"' in line for key, value in labels.items()):
                 total += float(line.rsplit(" ", 1)[1])
         return total

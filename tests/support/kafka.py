@@ -1,6 +1,7 @@
 """Real Apache Kafka for the tests: one KRaft node on free loopback ports, and a client that is not ours."""
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -105,12 +106,25 @@ class Broker:
                                         preexec_fn=die_with_parent)
         log.close()
 
+    def _move(self):
+        """To other ports."""
+        shutil.rmtree(self.directory / "data", ignore_errors=True)
+        (self.directory / "server.properties").unlink()
+        (self.directory / "log").unlink()
+        self.launch()
+
     def start(self):
+        """Somebody else may take a port before it is bound here. Nobody has been told of it when this is the first start."""
+        may_move = not (self.directory / "server.properties").exists()
         self.launch()
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError("the broker ended: " + (self.directory / "log").read_text()[-2000:])
+                said = (self.directory / "log").read_text()
+                if not may_move or "Address already in use" not in said:
+                    raise RuntimeError("the broker ended: " + said[-2000:])
+                may_move = False
+                self._move()
             try:
                 AdminClient({"bootstrap.servers": self.address, "log_level": 0}).list_topics(timeout=2)
                 return

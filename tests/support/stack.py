@@ -50,19 +50,25 @@ class Stack:
     def __init__(self):
         self.project = f"tagfleet{uuid.uuid4().hex[:8]}"
         self.image = "tagfleet:test"
-        hooks, kafka, aws, prometheus = free_ports(4)
-        self.hooks_url, self.aws_url = f"http://127.0.0.1:{hooks}", f"http://127.0.0.1:{aws}"
-        self.environment = {"TAGFLEET_IMAGE": self.image, "TAGFLEET_HOOKS_PORT": str(hooks), "TAGFLEET_KAFKA_PORT": str(kafka),
-                            "TAGFLEET_AWS_PORT": str(aws), "TAGFLEET_PROMETHEUS_PORT": str(prometheus)}
-        self.prometheus_url = f"http://127.0.0.1:{prometheus}"
+        self.environment = {"TAGFLEET_IMAGE": self.image}
         self.broker = Broker.__new__(Broker)
-        self.broker.port = kafka
         self.command = [*compose_command(), "-p", self.project, "-f", COMPOSE_FILE]
 
     def start(self):
         run(SUPPORT / "images.sh", "stack", seconds=400)
         run("make", "-s", "image", f"IMAGE={self.image}", "CI=1", seconds=400, env={"MAKEFLAGS": ""})
+        # Only now, since whoever comes may take them as long as they are not bound.
+        hooks, kafka, aws = free_ports(3)
+        self.hooks_url, self.aws_url = f"http://127.0.0.1:{hooks}", f"http://127.0.0.1:{aws}"
+        self.environment.update(TAGFLEET_HOOKS_PORT=str(hooks), TAGFLEET_KAFKA_PORT=str(kafka), TAGFLEET_AWS_PORT=str(aws))
+        self.broker.port = kafka
         self.up()
+
+    def start_prometheus(self):
+        port = free_ports(1)[0]
+        self.prometheus_url = f"http://127.0.0.1:{port}"
+        self.environment["TAGFLEET_PROMETHEUS_PORT"] = str(port)
+        self.up("prometheus")
 
     def stop(self):
         self.compose("--profile", "commands", "--profile", "monitoring", "down", "-v", "-t", "5", seconds=120)
@@ -85,7 +91,7 @@ class Stack:
         return run("docker", "exec", container, "tagfleet", "health", role, "--ready", check=False).returncode == 0
 
     def wait_ready(self, role, count):
-        wait_for(lambda: len(self.ids(role)) == count and all(self.is_ready(one, role) for one in self.ids(role)), 40,
+        wait_for(lambda: len(self.ids(role)) == count and all(self.is_ready(one, role) for one in self.ids(role)), 90,
                  f"{count} {role} that take work")
 
     def client(self, account):
