@@ -142,7 +142,7 @@ class Soak:
         self.repetitions = fleet_schedule.repetitions(seed, self.pushes)
         self.faults = fleet_schedule.restarts(seconds) if is_rolling else fleet_schedule.faults(seed, seconds)
         self.good_ends = (0,) if is_rolling else (0, 111, -signal.SIGKILL)
-        self.broker = Broker(self.folder / "kafka")
+        self.broker = Broker(self.folder / "kafka", session_ms=2000)
         self.store = Versitygw(self.folder / "store")
         self.front = None
         self.slots = {}

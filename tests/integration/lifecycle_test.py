@@ -204,7 +204,7 @@ def test_a_role_tells_every_mistake_of_its_configuration_and_has_touched_nothing
 
 
 def test_roles_that_begin_without_brokers_wait_say_so_and_are_ready_only_when_they_are_heard(tmp_path):
-    broker = Broker(tmp_path / "kafka")
+    broker = Broker(tmp_path / "kafka", session_ms=2000)
     broker.start()
     config = 'producer: { listen = "127.0.0.1:0"; hooks = ( { name = "a"; provider = "generic"; unsigned = true; } ); };'
     fleet = Fleet(broker, None, tmp_path / "fleet", config)

@@ -51,8 +51,12 @@ def end(process, seconds=15):
 
 
 class Broker:
-    def __init__(self, directory, version=VERSIONS[0]):
+    """One that is to be killed needs a short session with its controller, or it waits for the end of its former self; one that
+    is not needs a long one, or it loses its partitions whenever the machine is busy."""
+
+    def __init__(self, directory, version=VERSIONS[0], session_ms=9000):
         self.version = version
+        self.session_ms = session_ms
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.process = None
@@ -86,7 +90,7 @@ class Broker:
             "offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4",
             "transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
             "transaction.state.log.num.partitions=4", "group.initial.rebalance.delay.ms=0",
-            "broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=400",
+            f"broker.session.timeout.ms={self.session_ms}", "broker.heartbeat.interval.ms=400",
             "log.cleaner.dedupe.buffer.size=16777216", "num.network.threads=2", "num.io.threads=4"]
 
     def _configure(self):

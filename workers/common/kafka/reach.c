@@ -11,7 +11,7 @@
 
 enum {
     REASON_MAXIMUM_BYTES = 700,
-    SAY_AGAIN_MS = 60000,              /* the same trouble, when it comes and goes */
+    SAY_AGAIN_MS = 60000,              /* the same trouble, when it lasts, or comes and goes */
     SCRAM_MENDED_VERSION = 0x02060100, /* librdkafka's pull request 4895: the nonce of the client was sent twice */
 };
 
@@ -34,9 +34,8 @@ static const struct {
      "a broker's certificate must be signed by an authority in kafka.ca_file, be valid today, and name the host as "
      "kafka.brokers and advertised.listeners do"},
     {"SSL alert number", REACH_REFUSED, ADD_NOTHING,
-     "the brokers do not accept this end's certificate: kafka.certificate_file must be signed by an authority they "
-     "know "
-     "and be valid today"},
+     "the brokers do not accept this end's certificate: kafka.certificate_file must be valid today, and signed by an "
+     "authority that they know"},
     {"requesting ApiVersion", REACH_AWAY, ADD_NOTHING,
      "if a broker is there, this listener may want TLS: is kafka.security right?"},
     {"SSL handshake failed", REACH_AWAY, ADD_NOTHING, NO_TLS_HINT},

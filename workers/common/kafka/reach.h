@@ -1,7 +1,8 @@
 /*
  * Whether this process reaches the brokers and is let in. All its connections have the same brokers and the same
  * credentials, so there is one answer for the process. It is found in what librdkafka says of failed connections and in
- * what the brokers answer; a change is logged once, and /healthz says it for as long as it lasts.
+ * what the brokers answer. A change is logged once, a refusal that lasts once a minute, and /healthz says it all the
+ * time.
  *
  * Nothing here ends a process: brokers come back, certificates and passwords are changed on one side before the other,
  * and a restart would not make it better.
