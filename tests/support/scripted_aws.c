@@ -36,7 +36,7 @@ void scripted_aws_stop(struct scripted_aws *aws)
 
 int64_t scripted_deadline_ms(void)
 {
-    return clock_monotonic_ms() + 30000;
+    return clock_monotonic_ms() + 120000;
 }
 
 void scripted_expect_header(struct scripted_aws *aws, size_t position, const char *name, const char *expected)
