@@ -196,16 +196,14 @@ static void request_drop(struct buffer *input, size_t taken)
     input->ptr[input->len] = '\0';
 }
 
-static size_t request_remember(struct http_script *script, const struct seen *seen)
+static void request_remember(struct http_script *script, const struct seen *seen)
 {
     pthread_mutex_lock(&script->lock);
-    size_t position = script->seen_count;
-    if (position == REQUESTS_MAXIMUM) {
+    if (script->seen_count == REQUESTS_MAXIMUM) {
         abort();
     }
     script->seen[script->seen_count++] = *seen;
     pthread_mutex_unlock(&script->lock);
-    return position;
 }
 
 /* Returns false when the connection is over. */
@@ -215,13 +213,15 @@ static bool request_answer(struct http_script *script, const struct request *req
     struct http_script_answer answer = {.status = 599, .body = "the script is at its end"};
     AUTO(buffer) struct buffer scratch;
     buffer_init(&scratch, ANSWER_MAXIMUM_BYTES);
-    size_t position = request_remember(script, seen);
+    size_t position = script->seen_count; /* this thread alone changes it */
     if (script->choose != NULL) {
         struct http_script_request arrived = {position, seen->method, seen->target, seen->headers, request->body};
         script->choose(script->context, &arrived, &scratch, &answer);
     } else if (position < script->answer_count) {
         answer = script->answers[position];
     }
+    /* Whoever waits until it is counted finds what the choice has done. */
+    request_remember(script, seen);
     return answer_send(script, &answer, descriptor, strcmp(seen->method, "HEAD") == 0);
 }
 
