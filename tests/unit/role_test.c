@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASKERS = 50 };
+enum { ASKERS = 50, TURNS_MAXIMUM = 4000 };
 
 #define ROLE "arn:aws:iam::123456789012:role/deployer"
 #define ASSUMED(key, expiration)                                                                                       \
@@ -166,12 +166,15 @@ static void a_role_that_cannot_be_assumed_is_not_asked_again_at_once(void **stat
         assert_true(again.retry_in_ms <= first.retry_in_ms);
     }
     assert_int_equal(http_script_count(world.aws.script), 1);
-    loop_for(world.aws.loop, first.retry_in_ms + 10);
+    moved_clock_by(first.retry_in_ms - 1);
+    (void)ask(&world, &plain);
+    assert_int_equal(http_script_count(world.aws.script), 1);
+    moved_clock_by(1);
     struct ending second = ask(&world, &plain);
     assert_int_equal(http_script_count(world.aws.script), 2);
     /* It waits longer after each failure. */
     assert_true(second.retry_in_ms > 1000 && second.retry_in_ms <= 2000);
-    loop_for(world.aws.loop, second.retry_in_ms + 10);
+    moved_clock_by(second.retry_in_ms);
     struct ending third = ask(&world, &plain);
     assert_string_equal(third.access_key, "ASIA2");
     assert_int_equal(statistics(&world).failures, 2);
@@ -335,8 +338,10 @@ static void one_who_is_cancelled_by_anothers_answer_is_not_called(void **state)
     /* Whichever comes first cancels the other. */
     endings[0].cancels = &waits[1];
     endings[1].cancels = &waits[0];
-    loop_until_requests(world.aws.loop, world.aws.script, 1);
-    loop_for(world.aws.loop, 100);
+    for (int turns = 0; turns < TURNS_MAXIMUM && !endings[0].is_done && !endings[1].is_done; turns++) {
+        loop_turn(world.aws.loop, 5);
+    }
+    loop_for(world.aws.loop, 20);
     assert_int_equal(endings[0].calls + endings[1].calls, 1);
     world_stop(&world);
 }
@@ -399,7 +404,7 @@ static void roles_that_go_call_nobody(void **state)
 
 /* ---- in virtual time ---- */
 
-enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS, HOUR_MS = 60 * MINUTE_MS, TURNS_MAXIMUM = 4000 };
+enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS, HOUR_MS = 60 * MINUTE_MS };
 
 /* An answer with a key that ends in so long; the caller frees the text. */
 static char *assumed_for(const char *key, int64_t left_ms)
@@ -745,10 +750,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(however_many_ask_there_is_one_call_and_then_none, surroundings_set),
-        cmocka_unit_test_setup(a_role_that_cannot_be_assumed_is_not_asked_again_at_once, surroundings_set),
+        cmocka_unit_test_setup_teardown(a_role_that_cannot_be_assumed_is_not_asked_again_at_once, clock_stand,
+                                        clock_reset),
         cmocka_unit_test_setup(each_way_to_ask_for_a_role_is_an_entry_of_its_own, surroundings_set),
         cmocka_unit_test_setup(a_key_that_has_expired_is_forgotten_and_asked_for_anew, surroundings_set),
-        cmocka_unit_test_setup(a_key_that_comes_expired_is_an_error_and_not_handed_out, surroundings_set),
+        cmocka_unit_test_setup_teardown(a_key_that_comes_expired_is_an_error_and_not_handed_out, clock_stand,
+                                        clock_reset),
         cmocka_unit_test_setup(an_expired_main_key_is_read_anew_for_the_next_question, surroundings_set),
         cmocka_unit_test_setup(main_and_profile_keys_need_no_call, surroundings_set),
         cmocka_unit_test_setup(without_main_key_no_role_can_be_assumed, surroundings_set),

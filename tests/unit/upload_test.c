@@ -250,7 +250,7 @@ static const struct {
       9,
       {.status = 200,
        .body = "<InitiateMultipartUploadResult><UploadId>U2</UploadId></InitiateMultipartUploadResult>",
-       .drip_ms = 1},
+       .drip_ms = 5},
       .is_carried_out = true}},
     {"when it is open", leave_when_it_is_open},
     {"while parts are sent", leave_while_a_part_is_sent, {SMALL_S3_PART, 1, 9, {.is_silent = true}}},
