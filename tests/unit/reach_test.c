@@ -59,7 +59,7 @@ static void lines_are_explained(void **state)
          "",
          {"", DEBIAN_12},
          REACH_REFUSED,
-         "kafka.certificate_file must be signed",
+         "kafka.certificate_file must be valid today, and signed",
          "kafka.ca_file"},
         {PLACE "SSL handshake failed: error:0A000126:SSL routines::unexpected eof while reading",
          "",
