@@ -1,29 +1,13 @@
 """Kafka nodes of which each has one listener more per guest. A guest is reached through proxies of its own, so that its
 network can be cut without touching the other guests, the nodes among themselves, or the tests' own client."""
-import random
-import socket
 import time
 from pathlib import Path
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from tests.support.kafka import START_SECONDS, Broker, end
+from tests.support.kafka import START_SECONDS, Broker, end, free_ports
 from tests.support.toxiproxy import Toxiproxy
-
-
-def lasting_ports(count):
-    """Ports below those that the system gives to outgoing connections: who is down for a while gets its own back."""
-    found = set()
-    while len(found) < count:
-        port = random.SystemRandom().randrange(15000, 32000)
-        with socket.socket() as one:
-            try:
-                one.bind(("127.0.0.1", port))
-                found.add(port)
-            except OSError:
-                pass
-    return list(found)
 
 
 class Node(Broker):
@@ -70,7 +54,7 @@ class Cluster:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.least_in_sync = 2 if count > 2 else 1
         each = 2 + len(guests)
-        ports = lasting_ports(1 + count * (each + len(guests)))
+        ports = free_ports(1 + count * (each + len(guests)))
         self.proxies = Toxiproxy(self.directory / "toxiproxy.log", ports.pop())
         self.proxy_ports = {(guest, number): ports.pop() for guest in guests for number in range(1, count + 1)}
         self.nodes = []

@@ -1,6 +1,7 @@
 """Real Apache Kafka for the tests: one KRaft node on free loopback ports, and a client that is not ours."""
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,14 +24,18 @@ CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
 
 
 def free_ports(count):
-    """Ports that were free a moment ago; whoever binds them must be ready to try again."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports that were free a moment ago, below those that the system gives to outgoing connections: who is down for a while
+    gets its own back."""
+    found = set()
+    while len(found) < count:
+        port = random.SystemRandom().randrange(15000, 32000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+                found.add(port)
+            except OSError:
+                pass
+    return list(found)
 
 
 def die_with_parent():

@@ -15,7 +15,7 @@ exec 9>"$folder/.engine.lock"
 flock 9
 
 say() { echo "engine: $*" >&2; }
-answers() { timeout 10 docker info >/dev/null 2>&1; }
+answers() { timeout 60 docker info >/dev/null 2>&1; }
 
 install() {
   type -P dockerd docker-compose iptables >/dev/null && return 0

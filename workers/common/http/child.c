@@ -145,6 +145,7 @@ static void end_by_itself(struct child *child, int status)
 static void end_late(struct child *child)
 {
     struct child_end end = {0};
+    outlet_read(child, &child->complaint);
     (void)error_set(&end.err, ERROR_RETRY, "not finished after %lld ms", (long long)child->timeout_ms);
     child_end(child, &end);
 }
