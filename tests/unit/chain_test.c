@@ -219,6 +219,7 @@ static void what_is_found_comes_from_the_files_that_the_environment_names(void *
     (void)state;
     struct scratch credentials_file;
     struct scratch config_file;
+    struct profile_files *files = profile_files_new();
     struct chain *chain = NULL;
     struct error err;
     assert_true(scratch_make(&credentials_file) && scratch_make(&config_file));
@@ -230,19 +231,20 @@ static void what_is_found_comes_from_the_files_that_the_environment_names(void *
     scratch_write(&credentials_file, "[p]\nAWS_ACCESS_KEY_ID=AKID1\n");
     scratch_write(&config_file, "[profile p]\naws_access_key_id=AKID2\naws_secret_access_key=s\n");
     setenv("AWS_PROFILE", "p", 1);
-    assert_true(chain_find(NULL, &chain, &err));
+    assert_true(chain_find(files, NULL, &chain, &err));
     assert_string_equal(chain->steps[0].key->access_key, "AKID1");
     chain_free(chain);
     chain = NULL;
-    assert_false(chain_find("absent", &chain, &err));
+    assert_false(chain_find(files, "absent", &chain, &err));
     AUTO(text) char *absent = text_format("no profile \"absent\" in %s or %s", credentials_file.path, config_file.path);
     assert_string_equal(err.text, absent);
     scratch_write(&credentials_file, "[p]\nsecret without a name\n");
-    assert_false(chain_find(NULL, &chain, &err));
+    assert_false(chain_find(files, NULL, &chain, &err));
     AUTO(text) char *broken = text_format("%s:2: expected [section] or name = value", credentials_file.path);
     assert_string_equal(err.text, broken);
     unsetenv("AWS_PROFILE");
     unsetenv("AWS_ACCESS_KEY_ID");
+    profile_files_free(files);
     assert_int_equal(scratch_remove(&credentials_file) + scratch_remove(&config_file), 0);
 }
 

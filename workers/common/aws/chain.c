@@ -358,17 +358,13 @@ bool chain_plan(const struct environment *environment, const struct profiles *pr
     return true;
 }
 
-bool chain_find(const char *profile, struct chain **ret_chain, struct error *err)
+bool chain_find(struct profile_files *files, const char *profile, struct chain **ret_chain, struct error *err)
 {
     struct environment environment = environment_read();
     AUTO(text) char *credentials_path = environment_credentials_path(&environment);
     AUTO(text) char *config_path = environment_config_path(&environment);
-    AUTO(text) char *files = text_format("%s or %s", credentials_path, config_path);
-    struct profiles *profiles;
-    if (!profiles_read(credentials_path, config_path, &profiles, err)) {
-        return false;
-    }
-    bool is_found = chain_plan(&environment, profiles, files, profile, ret_chain, err);
-    profiles_free(profiles);
-    return is_found;
+    AUTO(text) char *names = text_format("%s or %s", credentials_path, config_path);
+    const struct profiles *profiles;
+    return profile_files_read(files, credentials_path, config_path, &profiles, err) &&
+           chain_plan(&environment, profiles, names, profile, ret_chain, err);
 }

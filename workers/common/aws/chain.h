@@ -13,7 +13,7 @@
 
 #include "workers/common/aws/credentials.h"
 #include "workers/common/aws/environment.h"
-#include "workers/common/aws/profile.h"
+#include "workers/common/aws/profile_files.h"
 
 #include <stddef.h>
 
@@ -45,8 +45,9 @@ struct chain {
 bool chain_plan(const struct environment *environment, const struct profiles *profiles, const char *files,
                 const char *profile, struct chain **ret_chain, struct error *err) MUST_CHECK;
 
-/* The same for the process's environment and the files that it names. */
-bool chain_find(const char *profile, struct chain **ret_chain, struct error *err) MUST_CHECK;
+/* The same for the process's environment and the files that it names, of which files keeps what has been read. */
+bool chain_find(struct profile_files *files, const char *profile, struct chain **ret_chain,
+                struct error *err) MUST_CHECK;
 
 void chain_free(struct chain *chain); /* NULL is fine */
 DEFINE_AUTO(chain, struct chain *);

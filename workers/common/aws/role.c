@@ -57,6 +57,7 @@ struct role_wait {
 
 struct roles {
     struct aws_client *client;
+    struct profile_files *files;
     char *session_name;
     char *region;
     int64_t duration_seconds;
@@ -71,6 +72,7 @@ struct roles *roles_new(struct aws_client *client, const struct roles_settings *
 {
     struct roles *roles = memory_zeroed(1, sizeof(*roles));
     roles->client = client;
+    roles->files = profile_files_new();
     roles->main = memory_zeroed(1, sizeof(*roles->main));
     roles->main->roles = roles;
     roles->main->profile = text_copy_or_null(settings->main_profile);
@@ -119,6 +121,7 @@ void roles_free(struct roles *roles)
         index_clear(&roles->entries, entry_free);
         entry_free(roles->main);
         limiter_free(roles->limiter);
+        profile_files_free(roles->files);
         free(roles->session_name);
         free(roles->region);
         free(roles);
@@ -307,7 +310,7 @@ static void entry_find_source(struct entry *entry)
                                        .limiter = roles->limiter};
     struct chain *chain;
     struct error err;
-    if (chain_find(entry->profile, &chain, &err)) {
+    if (chain_find(roles->files, entry->profile, &chain, &err)) {
         entry->source = source_ask(roles->client, chain, &settings, entry_sourced, entry);
         return;
     }
