@@ -57,12 +57,12 @@ static void asks_for_credentials(void *context, const struct credentials *expire
 }
 
 /* An owner may free the shipment that tells it of its end. */
-static void ended(void *context, const struct shipment_result *result)
+static void ended(void *context)
 {
     struct bench *bench = context;
     bench->ends++;
     bench->has_ended = true;
-    bench->result = *result;
+    bench->result = *shipment_result(bench->shipment);
     shipment_free(bench->shipment);
     bench->shipment = NULL;
 }
@@ -160,6 +160,7 @@ static void assets_then_pages_then_when_told_the_trigger(void **state)
             assert_int_equal(strstr(targets[i], ".html") != NULL, i >= 3);
         }
         assert_int_equal(bench.ends, 0);
+        assert_true(shipment_result(bench.shipment)->has_written);
         shipment_go_on(bench.shipment);
         loop_until(bench.aws.loop, &bench.has_ended);
         assert_int_equal(copies_asked_for(&bench, targets), OBJECTS);

@@ -41,7 +41,7 @@ struct delivery {
     struct credentials *writer; /* of the account */
     struct credentials *reader; /* of the source when the job is relayed: the main account's; NULL: the writer's */
     struct role_wait *role_wait;
-    struct survey *survey;     /* of the present round, or of the last one */
+    struct survey *survey;     /* of the present round */
     struct shipment *shipment; /* of the present round */
     bool target_is_opaque;     /* the role may write but not read */
     bool has_written;          /* in any round */
@@ -247,14 +247,21 @@ static bool delivery_renews(struct delivery *delivery, const struct failure *fai
 
 /* --- copying --- */
 
-static void delivery_shipped(void *context, const struct shipment_result *result)
+/* What counts for the next round, too. */
+static void delivery_note_shipment(struct delivery *delivery)
 {
-    struct delivery *delivery = context;
-    struct error err = result->err;
-    struct failure failure = result->failure;
+    const struct shipment_result *result = shipment_result(delivery->shipment);
     delivery->give_up_at_ms = result->give_up_at_ms;
     delivery->has_written = delivery->has_written || result->has_written;
     delivery->target_is_opaque = delivery->target_is_opaque || result->target_is_opaque;
+}
+
+static void delivery_shipped(void *context)
+{
+    struct delivery *delivery = context;
+    struct error err = shipment_result(delivery->shipment)->err;
+    struct failure failure = shipment_result(delivery->shipment)->failure;
+    delivery_note_shipment(delivery);
     if (err.action == ERROR_NONE) {
         delivery_end(delivery, delivery->has_written ? RESULT_SUCCEEDED : RESULT_UNCHANGED, NULL);
         return;
@@ -291,6 +298,7 @@ static void delivery_renewed(void *context, const struct role_answer *answer)
     struct credentials *expired = delivery->writer;
     delivery->role_wait = NULL;
     if (answer->credentials == NULL) {
+        delivery_note_shipment(delivery);
         delivery_fail(delivery, &answer->err);
         return;
     }

@@ -79,7 +79,7 @@ static void shipment_copied(void *context, const struct transfer_result *copy)
     if (!shipment->is_ending) {
         shipment_copy_on(shipment);
     } else if (shipment->in_flight == 0) {
-        shipment->owner.ended(shipment->owner.context, &shipment->result);
+        shipment->owner.ended(shipment->owner.context);
     }
 }
 
@@ -93,6 +93,11 @@ static void shipment_expired(void *context, const struct credentials *expired)
     }
     shipment->is_renewing = true;
     shipment->owner.asks_for_credentials(shipment->owner.context, expired);
+}
+
+const struct shipment_result *shipment_result(const struct shipment *shipment)
+{
+    return &shipment->result;
 }
 
 void shipment_renew(struct shipment *shipment, const struct credentials *writer)
@@ -152,7 +157,7 @@ static void shipment_next_phase(struct shipment *shipment)
 {
     const struct copies *copies = shipment->request.copies;
     if (shipment->next == copies->count) {
-        shipment->owner.ended(shipment->owner.context, &shipment->result);
+        shipment->owner.ended(shipment->owner.context);
         return;
     }
     shipment->phase = copies->objects[shipment->next].phase;

@@ -31,12 +31,11 @@ struct shipment_request {
     bool may_read_target;             /* false: it has been refused before */
 };
 
-/* How it ended; borrowed for the duration of the call. */
 struct shipment_result {
-    struct error err;       /* ERROR_NONE: everything is in place */
+    struct error err;       /* ERROR_NONE: nothing has failed */
     struct failure failure; /* with an error */
     int64_t give_up_at_ms;  /* as requested, or later when objects have got there */
-    bool has_written;       /* even if it failed */
+    bool has_written;       /* even if a copy has failed */
     bool target_is_opaque;  /* the role may not read what it has written */
 };
 
@@ -46,7 +45,7 @@ struct shipment_owner {
     void (*asks_for_word)(void *context);
     /* The writer's credentials have expired in the middle of a copy: shipment_renew goes on. */
     void (*asks_for_credentials)(void *context, const struct credentials *expired);
-    void (*ended)(void *context, const struct shipment_result *result);
+    void (*ended)(void *context);
     void *context;
 };
 
@@ -55,6 +54,8 @@ struct shipment *shipment_new(const struct shipment_shared *shared, const struct
                               const struct shipment_owner *owner);
 /* Begins, or copies the trigger. The owner may be called in it. */
 void shipment_go_on(struct shipment *shipment);
+/* What has come of it so far, all of it once it has ended; lives as long as the shipment. */
+const struct shipment_result *shipment_result(const struct shipment *shipment);
 void shipment_renew(struct shipment *shipment, const struct credentials *writer);
 /* Drops what is under way. NULL is fine. */
 void shipment_free(struct shipment *shipment);
