@@ -6,6 +6,8 @@ import shlex
 
 import pytest
 import requests
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
 from tests.support.fleet import wait_for
 from tests.support.git_host import GitHost
@@ -104,7 +106,10 @@ def guarded(secure_broker, servers, make_fleet, new_account, tmp_path):
         producer: {{ listen = "127.0.0.1:0"; repositories = ( {{ name = "acme/app"; {github}; poll = "1s"; }} );
             hooks = ( {{ name = "hook"; {github}; unsigned = true; status = true; repositories = ( "acme/app" ); }} ); }};""")
     fleet.upload_build("build-1")
-    yield Guarded(fleet, secure_broker, host, account)
+    made = Guarded(fleet, secure_broker, host, account)
+    yield made
+    # A right on any topic is enough for some requests, so that the next test is to find none.
+    secure_broker.forbid([(who, *right) for who, all_of in made.rights.items() for right in all_of])
     host.close()
 
 
@@ -179,6 +184,19 @@ def test_a_producer_that_lacks_one_right_answers_503_and_says_why(guarded):
     broker.allow([("producer", *refs)])
 
 
+def test_a_producer_that_begins_without_its_right_waits_for_it(guarded):
+    broker, (events, _) = guarded.broker, guarded.rights["producer"]
+    broker.forbid([("producer", *events)])
+    guarded.start("producer")
+    wait_for(lambda: guarded.hook() == 503, 20, "an answer")
+    wait_for(lambda: guarded.hook() == 503 and "kafka-acls" in guarded.roles["producer"].log(), 20, "the missing right is told")
+    assert guarded.health("producer").status_code == 503
+    broker.allow([("producer", *events)])
+    wait_for(lambda: guarded.hook() == 202, 60, "the right counts")
+    wait_for(lambda: guarded.health("producer").status_code == 200, 20, "green again")
+    assert guarded.roles["producer"].process.poll() is None
+
+
 def test_a_command_that_lacks_one_right_fails_and_says_so(guarded):
     guarded.fleet.must("map", "set", "branch/main", guarded.account)
     commit = "c" * 40
@@ -187,7 +205,7 @@ def test_a_command_that_lacks_one_right_fails_and_says_so(guarded):
         "wait": ("status",), "map": ("map", "add", "qa", guarded.account), "topics-create": ("topics", "create"),
         "plan": ("plan", "refs/heads/main", "--repository", "acme/app", "--commit", commit, "--build", "build-1"),
         "topics-check": ("topics", "check")}
-    assert {*commands, *ROLES} == set(guarded.rights)
+    assert {*commands, *ROLES, "keda"} == set(guarded.rights)
     for who, command in commands.items():
         for right in guarded.rights[who]:
             guarded.broker.forbid([(who, *right)])
@@ -196,3 +214,35 @@ def test_a_command_that_lacks_one_right_fails_and_says_so(guarded):
             assert denied.returncode != 0 and "kafka-acls" in denied.stderr, (who, right, denied)
         allowed = guarded.run(who, *command)
         assert allowed.returncode == 0, (who, allowed)
+
+
+def lag_as_keda_sees_it(guarded):
+    """It asks for the partitions, for their ends, and for what the group has committed."""
+    admin, lag = guarded.broker.admin_as("keda"), 0
+    for role, input_topic in (("resolver", "events"), ("copier", "jobs")):
+        topic, group = guarded.fleet.prefix + input_topic, guarded.fleet.prefix + role
+        described = admin.list_topics(topic, timeout=10).topics[topic]
+        if described.error is not None:
+            raise KafkaException(described.error)
+        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(20)
+        committed = {(one.topic, one.partition): one.offset for one in asked.topic_partitions}
+        ends = admin.list_offsets({TopicPartition(topic, number): OffsetSpec.latest() for number in described.partitions})
+        lag += sum(end.result(20).offset - committed.get((topic, one.partition), 0) for one, end in ends.items())
+    return lag
+
+
+def test_keda_sees_the_lag_with_its_rights_and_not_without_any_of_them(guarded):
+    guarded.fleet.must("map", "set", "branch/main", guarded.account)
+    for role in ROLES[1:]:
+        guarded.start(role)
+    wait_for(guarded.use(), 60, "a build")
+    wait_for(lambda: lag_as_keda_sees_it(guarded) == 0, 30, "no lag")
+    guarded.roles["resolver"].stop()
+    guarded.roles["copier"].stop()
+    guarded.fleet.deploy(next(guarded.commits), "build-1")
+    assert lag_as_keda_sees_it(guarded) == 1
+    for right in guarded.rights["keda"]:
+        guarded.broker.forbid([("keda", *right)])
+        with pytest.raises(KafkaException, match="AUTHORIZATION_FAILED"):
+            lag_as_keda_sees_it(guarded)
+        guarded.broker.allow([("keda", *right)])

@@ -260,7 +260,7 @@ class SecureBroker(Broker):
     nothing unless told so. The tests' own client comes in without encryption, as one who may do everything."""
 
     users = ("producer", "resolver", "copier", "notifier", "emit", "wait", "map", "plan", "topics-create", "topics-check",
-             "fleet", "nobody")
+             "keda", "fleet", "nobody")
     password = "the-right-password"
 
     def __init__(self, directory, version=VERSIONS[0]):
@@ -306,6 +306,12 @@ class SecureBroker(Broker):
         file.write_text((password or self.password) + "\n")
         return {**common, "TAGFLEET_KAFKA_SASL_MECHANISM": mechanism, "TAGFLEET_KAFKA_SASL_USER": user,
                 "TAGFLEET_KAFKA_SASL_PASSWORD_FILE": str(file)}
+
+    def admin_as(self, user):
+        """A client that is not ours, for that user."""
+        return AdminClient({"bootstrap.servers": self.at("sasl_tls"), "security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN",
+                            "ssl.ca.location": str(self.authority.certificate), "sasl.username": user,
+                            "sasl.password": self.password, "log_level": 0})
 
     def _admin(self):
         return AdminClient({"bootstrap.servers": self.address, "log_level": 0})

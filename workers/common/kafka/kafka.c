@@ -307,6 +307,13 @@ bool handle_is_denied(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
 }
 
+rd_kafka_resp_err_t handle_cause(rd_kafka_t *handle, rd_kafka_resp_err_t code)
+{
+    char text[256];
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(handle, text, sizeof(text));
+    return handle_is_denied(fatal) ? fatal : code;
+}
+
 bool handle_error(struct error *err, rd_kafka_resp_err_t code, const char *what)
 {
     if (handle_is_denied(code)) {
@@ -397,7 +404,7 @@ bool handle_produce(rd_kafka_t *producer, const struct options *options, const s
     if (headers != NULL) {
         rd_kafka_headers_destroy(headers);
     }
-    return handle_error(err, code, topic);
+    return handle_error(err, handle_cause(producer, code), topic);
 }
 
 struct output *output_new(const char *topic, const char *key, struct slice value)

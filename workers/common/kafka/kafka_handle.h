@@ -34,6 +34,10 @@ rd_kafka_resp_err_t handle_metadata(rd_kafka_t *handle, const char *topic, int t
 /* The brokers know who this is, and do not allow it. */
 bool handle_is_denied(rd_kafka_resp_err_t code);
 
+/* The missing right that has made a handle useless for good, which is behind everything that fails from then on; else
+ * the code itself. */
+rd_kafka_resp_err_t handle_cause(rd_kafka_t *handle, rd_kafka_resp_err_t code);
+
 /* Sets err from a librdkafka code; false. */
 bool handle_error(struct error *err, rd_kafka_resp_err_t code, const char *what);
 
