@@ -11,7 +11,7 @@ import yaml
 from tests.support.fleet import BINARY
 from tests.support.kafka import ROOT, TOOLS
 
-FOLDER, KEDA = ROOT / "docker" / "kubernetes" / "base", ROOT / "docker" / "kubernetes" / "keda"
+FOLDER, KEDA, GUARDED_KEDA = (ROOT / "docker" / "kubernetes" / name for name in ("base", "keda", "keda-guarded"))
 KUBERNETES_VERSION = "1.33"
 ROLES = ("producer", "resolver", "copier", "notifier")
 
@@ -38,8 +38,8 @@ def strict(schema):
     return schema
 
 
-def scaled_object_schema():
-    crd = yaml.safe_load((TOOLS / "keda" / "keda.sh_scaledobjects.yaml").read_text())
+def keda_schema(kind):
+    crd = yaml.safe_load((TOOLS / "keda" / f"keda.sh_{kind.lower()}s.yaml").read_text())
     schema = strict(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
     schema["properties"]["metadata"] = {"type": "object"}
     return schema
@@ -58,12 +58,12 @@ def test_the_check_sees_unknown_fields_and_wrong_types():
     _, good = documents(KEDA)[0]
     for spec in ({**good["spec"], "maxReplicaCount": "2"}, {**good["spec"], "maxReplicas": 2}):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({**good, "spec": spec}, scaled_object_schema())
+            jsonschema.validate({**good, "spec": spec}, keda_schema("ScaledObject"))
 
 
 @pytest.mark.parametrize("name, document", documents(KEDA))
 def test_a_scaling_is_what_keda_takes(name, document):
-    jsonschema.validate(document, scaled_object_schema())
+    jsonschema.validate(document, keda_schema("ScaledObject"))
     role = document["spec"]["scaleTargetRef"]["name"]
     assert role in of_kind("Deployment")
     metadata = document["spec"]["triggers"][0]["metadata"]
@@ -81,25 +81,48 @@ def test_no_more_copiers_than_partitions():
 
 
 def test_kustomizations_list_exactly_the_files_that_are_there():
-    for folder, above in ((FOLDER, []), (KEDA, ["../base"])):
+    for folder, above in ((FOLDER, []), (KEDA, ["../base"]), (GUARDED_KEDA, ["../keda"])):
         listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
         there = [path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml"]
         assert sorted(listed) == sorted(above + there)
 
 
-@pytest.mark.parametrize("folder", [FOLDER, KEDA], ids=["base", "keda"])
-def test_what_is_applied_in_the_end_is_whole(folder):
+def applied(folder):
     built = subprocess.run([TOOLS / "bin" / "kustomize", "build", folder], text=True, check=True, stdout=subprocess.PIPE).stdout
-    found = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(built)}
+    return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(built)}
+
+
+@pytest.mark.parametrize("folder", [FOLDER, KEDA, GUARDED_KEDA], ids=lambda folder: folder.name)
+def test_what_is_applied_in_the_end_is_whole(folder):
+    found = applied(folder)
     for (kind, _), one in found.items():
         assert kind == "Namespace" or one["metadata"]["namespace"] == "tagfleet"
-        if kind != "ScaledObject":
+        if one["apiVersion"].startswith("keda.sh/"):
+            jsonschema.validate(one, keda_schema(kind))
+        else:
             kubernetes_validate.validate(one, KUBERNETES_VERSION, strict=True)
     config, = [name for kind, name in found if kind == "ConfigMap"]
     for role in ROLES:
         spec = found["Deployment", role]["spec"]
         assert spec["template"]["spec"]["volumes"][0]["configMap"]["name"] == config
         assert ("replicas" in spec) == (("ScaledObject", role) not in found)
+
+
+def test_keda_logs_in_as_the_fleet_does():
+    found, scaler = applied(GUARDED_KEDA), (TOOLS / "keda" / "kafka_scaler.go").read_text()
+    login, = [one["spec"] for (kind, _), one in found.items() if kind == "TriggerAuthentication"]
+    parameters = {one["parameter"]: (one["name"], one["key"]) for one in login["secretTargetRef"]}
+    for name in parameters:
+        assert re.search(rf'keda:"name={name},order=[^"]*authParams', scaler), name
+    mechanism = re.search(r'sasl_mechanism = "(.*?)"', (FOLDER / "tagfleet.cfg").read_text())[1]
+    for kind, name in found:
+        if kind == "ScaledObject":
+            trigger, = found[kind, name]["spec"]["triggers"]
+            assert ("TriggerAuthentication", trigger["authenticationRef"]["name"]) in found
+            assert trigger["metadata"]["sasl"] == mechanism.lower().replace("-sha-", "_sha")
+            for option in ("sasl", "tls"):
+                allowed = re.search(rf'keda:"name={option},order=triggerMetadata[^"]*enum=([\w;]+)', scaler)[1].split(";")
+                assert trigger["metadata"][option] in allowed
 
 
 def test_roles_are_asked_at_ports_that_they_have_and_have_time_to_drain():

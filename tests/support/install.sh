@@ -124,11 +124,12 @@ install_toxiproxy() {
 
 # Of KEDA its own description of what it takes; nothing of it is built or run.
 install_keda() {
-  say "KEDA's schema"
+  say "KEDA's schemas"
   local source
   source=$(try_thrice env GOFLAGS=-modcacherw "$(go_program 24)" mod download -json $keda | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
   mkdir -p "$tools/keda"
-  install -m 644 "$source/config/crd/bases/keda.sh_scaledobjects.yaml" "$source/pkg/scalers/kafka_scaler.go" "$tools/keda/"
+  install -m 644 "$source"/config/crd/bases/keda.sh_{scaledobjects,triggerauthentications}.yaml \
+    "$source/pkg/scalers/kafka_scaler.go" "$tools/keda/"
 }
 
 # The judge of rules, without the service that its package would start.
@@ -174,7 +175,7 @@ peers() {
 git_server() { stamped gitea $gitea install_gitea || say "without Gitea: it needs Go 1.26.2 or newer and a C compiler"; }
 prometheus() { stamped promtool 1 install_promtool; }
 manifests() {
-  stamped keda $keda install_keda
+  stamped keda-schemas $keda install_keda
   stamped kustomize $kustomize install_go_tool $kustomize
 }
 proxies() { stamped toxiproxy $toxiproxy install_toxiproxy; }
