@@ -158,6 +158,27 @@ def test_the_first_look_deploys_nothing_and_what_comes_later_does(make_polling, 
     assert accepted == sorted([tag(20), "refs/tags/v-2.0.0-qa", tag(4), MAIN])
 
 
+def test_of_two_producers_that_poll_one_may_end_and_each_ref_is_deployed_once(make_polling, host):
+    host.set(refs={MAIN: commit(0)})
+    fleet = make_polling.github(host)
+    one, other = fleet.start("producer"), fleet.start("producer")
+    wait_for(lambda: marks(fleet), 60, "the first look to be remembered")
+    wait_polls(one, 2)
+    wait_polls(other, 2)
+    for n in range(1, 9):
+        host.move(tag(n), commit(n))
+        host.move(MAIN, commit(n))
+        wait_outcome(fleet, MAIN, commit(n))  # so that each commit of the branch is seen
+        if n == 5:
+            assert one.stop() == 0
+    wanted = {(ref, commit(n)) for n in range(1, 9) for ref in (MAIN, tag(n))}
+    wait_for(lambda: wanted <= set(outcomes(fleet)), 60, "all to be decided")
+    wait_polls(other, 2)
+    found = outcomes(fleet)
+    assert found.pop((MAIN, commit(0))).count("ignored") >= 1
+    assert found == {key: ["accepted"] for key in wanted}
+
+
 def test_a_stale_listing_rolls_nothing_back(make_polling, host):
     host.set(refs={MAIN: commit(0), tag(0): commit(0)})
     fleet = make_polling.github(host, poll="10s")

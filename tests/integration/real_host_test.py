@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.support.fleet import wait_for
-from tests.support.git_server import PAGE, PROGRAM, GitServer
+from tests.support.git_server import OWNER, PAGE, PASSWORD, PROGRAM, GitServer
 
 SECRET = "the hook's secret"
 ACCOUNT = "222222222222"
@@ -233,3 +233,25 @@ def test_webhook_and_poll_together_deploy_each_ref_once(repository, make_fleet_o
     wait_for(lambda: len(outcomes(fleet)[back]) == 2, 60, "the way back")
     looks(role, 2)
     assert outcomes(fleet) == {(MAIN, first): ["ignored"], **{key: (2 if key == back else 1) * ["accepted"] for key in wanted}}
+
+
+@pytest.mark.parametrize("login", ["a token", "user and password"])
+def test_plain_git_looks_into_a_private_repository_with_what_its_token_file_holds(repository, broker, make_fleet, host, tmp_path, login):
+    token = host.make_token(repository.name.replace("/", "-"), "read:repository") if login == "a token" else f"{OWNER}:{PASSWORD}"
+    (tmp_path / "token").write_text("not-the-one\n")
+    fleet = make_fleet(broker, config=RESOLVER + f"""
+        producer: {{ listen = "127.0.0.1:0"; repositories = ( {{ name = "{repository.name}"; provider = "git"; poll = "1s";
+                     url = "{host.url}/{repository.name}.git"; token_file = "{tmp_path}/token"; }} ); }};""")
+    fleet.must("map", "set", "qa", ACCOUNT)
+    fleet.start("resolver")
+    first = repository.commit("one")
+    repository.push("main")
+    role = fleet.start("producer")
+    wait_for(lambda: role.metric("polls_total", result="failed") > 0, 60, "a look that is refused")
+    assert events(fleet) == [] and outcomes(fleet) == {}
+    (tmp_path / "token").write_text(token + "\n")
+    wait_for(lambda: outcomes(fleet) == {(MAIN, first): ["ignored"]}, 60, "the baseline")
+    repository.git("tag", "-a", "-m", "annotated", tag(0))
+    repository.push(tag(0))
+    wait_for(lambda: outcomes(fleet).get((tag_ref(0), first)) == ["accepted"], 60, "the deployment of the tag")
+    assert token not in role.log()
