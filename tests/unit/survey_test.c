@@ -232,6 +232,26 @@ static void the_reader_looks_at_the_source_and_the_writer_at_the_target(void **s
     credentials_free(reader);
 }
 
+static void a_bucket_in_another_region_is_asked_there_only_if_that_may_be(void **state)
+{
+    (void)state;
+    static const struct answer elsewhere = {"GET",
+                                            "/frontend?",
+                                            {.status = 301,
+                                             .headers = "x-amz-bucket-region: eu-west-1\r\n",
+                                             .body = "<Error><Code>PermanentRedirect</Code></Error>"}};
+    for (int follows = 0; follows <= 1; follows++) {
+        struct bench bench;
+        bench_start(&bench, &elsewhere);
+        bench.shared.follows_region = follows == 1;
+        look(&bench);
+        assert_int_equal(bench.err.action, ERROR_REJECT);
+        assert_non_null(strstr(bench.err.text, "eu-west-1"));
+        assert_int_equal(http_script_count(bench.aws.script), 4 + follows);
+        bench_stop(&bench);
+    }
+}
+
 static void a_trigger_that_is_there_counts_unless_an_earlier_round_has_written(void **state)
 {
     (void)state;
@@ -360,6 +380,7 @@ int main(void)
         cmocka_unit_test(what_a_side_refuses_or_lacks_is_told),
         cmocka_unit_test(who_may_write_but_not_list_gets_everything),
         cmocka_unit_test(the_reader_looks_at_the_source_and_the_writer_at_the_target),
+        cmocka_unit_test(a_bucket_in_another_region_is_asked_there_only_if_that_may_be),
         cmocka_unit_test(a_trigger_that_is_there_counts_unless_an_earlier_round_has_written),
         cmocka_unit_test(however_many_objects_are_wrong_it_answers_once),
         cmocka_unit_test(a_prefix_may_be_empty_but_not_the_whole_build),
