@@ -163,7 +163,8 @@ static bool batch_send(struct publisher *publisher, struct batch *batch)
         AUTO(output)
         struct output *output = event_output(batch->events[i]);
         struct error err;
-        /* ERROR_RETRY: the local queue is full; what is in it is stored or given up within its time-out. */
+        /* ERROR_RETRY: the local queue is full, and what is in it is stored or given up within its time-out; or a right
+         * is missing, and another handle is about to take the event and say so. */
         while (!publisher_send(publisher, output, batch_stored, batch, &err)) {
             if (err.action != ERROR_RETRY || batch->err.action != ERROR_NONE) {
                 batch->err = err;

@@ -29,6 +29,13 @@ struct fleet {
     int exit_code; /* of the first role that has ended by itself */
 };
 
+/* The roles' broker is the one inside, whatever else is named: the environment says where. */
+static bool set_is_for_roles(const struct option_override *set)
+{
+    static const char brokers[] = "kafka.brokers=";
+    return strncmp(set->assignment, brokers, sizeof(brokers) - 1) != 0;
+}
+
 /* Runs the program again, with the options that this one was given. Returns only if that fails. */
 static void role_exec(const char *role, const struct command_line *line)
 {
@@ -39,8 +46,10 @@ static void role_exec(const char *role, const struct command_line *line)
         words[count++] = text_copy(line->config_path);
     }
     for (size_t i = 0; i < line->set_count; i++) {
-        words[count++] = text_copy("--set");
-        words[count++] = text_copy(line->sets[i].assignment);
+        if (set_is_for_roles(&line->sets[i])) {
+            words[count++] = text_copy("--set");
+            words[count++] = text_copy(line->sets[i].assignment);
+        }
     }
     (void)execv("/proc/self/exe", words);
 }

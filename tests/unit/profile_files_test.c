@@ -5,6 +5,8 @@
 #include "tests/support/unit.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { SETTLED_MS = 4000 };
 
@@ -116,11 +118,41 @@ static void other_files_are_other_profiles(void **state)
     profile_files_free(NULL);
 }
 
+/* Writing through a mapping of such a file leaves its times as they were: what two changes within one tick of the
+ * clock may do to any. */
+static void a_change_without_a_trace_is_seen_right_after_another(void **state)
+{
+    static const char text[] = "[default]\naws_access_key_id = AKIAA\n";
+    struct bench *bench = *state;
+    struct error err;
+    for (int is_config = 0; is_config <= 1; is_config++) {
+        int file = memfd_create("profiles", MFD_CLOEXEC);
+        assert_int_equal(write(file, text, sizeof(text) - 1), sizeof(text) - 1);
+        char *content = mmap(NULL, sizeof(text) - 1, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        assert_ptr_not_equal(content, MAP_FAILED);
+        AUTO(text) char *path = text_format("/proc/self/fd/%d", file);
+        const char *credentials = is_config == 0 ? path : absent;
+        const char *config = is_config == 1 ? path : absent;
+        for (char last = 'A'; last <= 'C'; last++) {
+            char wanted[] = "AKIA?";
+            content[sizeof(text) - 3] = last;
+            wanted[4] = last;
+            assert_true(profile_files_read(bench->files, credentials, config, &bench->profiles, &err));
+            assert_string_equal(profiles_get(bench->profiles, "default", "aws_access_key_id"), wanted);
+            moved_clock_by(last == 'B' ? SETTLED_MS : 0);
+        }
+        (void)munmap(content, sizeof(text) - 1);
+        (void)close(file);
+        moved_clock_reset();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_has_not_changed_is_not_read_again, begin, end),
         cmocka_unit_test_setup_teardown(a_file_that_has_just_changed_is_read_again, begin, end),
+        cmocka_unit_test_setup_teardown(a_change_without_a_trace_is_seen_right_after_another, begin, end),
         cmocka_unit_test_setup_teardown(every_later_change_is_seen, begin, end),
         cmocka_unit_test_setup_teardown(other_files_are_other_profiles, begin, end),
     };

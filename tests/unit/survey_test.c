@@ -10,7 +10,7 @@
 #define LISTING(contents) "<ListBucketResult>" contents "</ListBucketResult>"
 #define DENIED "<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
 /* SHA-256 of nothing, as S3 and as a manifest say it. */
-#define SUM_HEADER "ETag: \"z\"\r\nx-amz-checksum-sha256: 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\r\n"
+#define SUM_HEADER(etag) "ETag: " etag "\r\nx-amz-checksum-sha256: 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\r\n"
 #define SUM "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define OTHER_SUM "0000000000000000000000000000000000000000000000000000000000000000"
 #define MANIFEST(sum) "{\"objects\":[{\"key\":\"app.zip\",\"sha256\":\"" sum "\"},{\"key\":\"front/a.css\"}]}"
@@ -36,7 +36,8 @@ static const struct answer whole_build[] = {
      {.status = 200, .body = LISTING(CONTENTS("b1/front/a.css", "\"a\"") CONTENTS("b1/front/b.html", "\"b\""))}},
     {"GET", "/pipeline?list-type=2", {.status = 200, .body = LISTING("")}},
     {"GET", "/frontend?list-type=2", {.status = 200, .body = LISTING(CONTENTS("a.css", "\"a\""))}},
-    {"HEAD", "/main/b1/app.zip", {.status = 200, .headers = SUM_HEADER}},
+    {"HEAD", "/main/b1/app.zip", {.status = 200, .headers = SUM_HEADER("\"z\"")}},
+    {"HEAD", "/main/b1/front/a.css", {.status = 200, .headers = SUM_HEADER("\"a\"")}},
     {NULL, NULL, {.status = 0}},
 };
 
@@ -53,6 +54,8 @@ struct bench {
     char missing[256];
     struct error err;
     struct failure failure;
+    const struct credentials *reader; /* of the request */
+    bool has_written;                 /* likewise */
 };
 
 static bool fits(const struct answer *row, const struct http_script_request *request)
@@ -102,8 +105,10 @@ static void look(struct bench *bench)
     struct survey_request request = {
         .job = &bench->job,
         .writer = bench->aws.key,
+        .reader = bench->reader,
         .give_up_at_ms = scripted_deadline_ms(),
         .digests_at_once = 2,
+        .has_written = bench->has_written,
     };
     survey_free(bench->survey);
     bench->is_answered = false;
@@ -192,16 +197,77 @@ static void what_a_side_refuses_or_lacks_is_told(void **state)
 static void who_may_write_but_not_list_gets_everything(void **state)
 {
     (void)state;
-    static const struct answer denied = {"GET", "/frontend?", {.status = 403, .body = DENIED}};
+    static const struct answer refusals[] = {
+        {"GET", "/frontend?", {.status = 403, .body = DENIED}},
+        {"GET", "/frontend?", {.status = 400, .body = "<Error><Code>InvalidRequest</Code></Error>"}},
+    };
+    for (size_t row = 0; row < sizeof(refusals) / sizeof(refusals[0]); row++) {
+        struct bench bench;
+        bench_start(&bench, &refusals[row]);
+        look(&bench);
+        assert_int_equal(bench.err.action, ERROR_NONE);
+        assert_int_equal(survey_copies(bench.survey)->count, 3);
+        for (size_t i = 0; i < 3; i++) {
+            assert_false(survey_copies(bench.survey)->objects[i].unchanged);
+        }
+        bench_stop(&bench);
+    }
+}
+
+static void the_reader_looks_at_the_source_and_the_writer_at_the_target(void **state)
+{
+    (void)state;
     struct bench bench;
-    bench_start(&bench, &denied);
+    struct credentials *reader = credentials_new("AKIDREADER", "secret", "token", 0, "reader");
+    bench_start(&bench, NULL);
+    bench.reader = reader;
     look(&bench);
-    assert_int_equal(bench.err.action, ERROR_NONE);
-    assert_int_equal(survey_copies(bench.survey)->count, 3);
-    for (size_t i = 0; i < 3; i++) {
-        assert_false(survey_copies(bench.survey)->objects[i].unchanged);
+    assert_int_equal(http_script_count(bench.aws.script), 4);
+    for (size_t i = 0; i < 4; i++) {
+        AUTO(text) char *authorization = http_script_header(bench.aws.script, i, "Authorization");
+        bool is_of_source = strncmp(http_script_target(bench.aws.script, i), "/main?", 6) == 0;
+        assert_non_null(strstr(authorization, is_of_source ? "=AKIDREADER/" : "=AKIDSCRIPT/"));
     }
     bench_stop(&bench);
+    credentials_free(reader);
+}
+
+static void a_bucket_in_another_region_is_asked_there_only_if_that_may_be(void **state)
+{
+    (void)state;
+    static const struct answer elsewhere = {"GET",
+                                            "/frontend?",
+                                            {.status = 301,
+                                             .headers = "x-amz-bucket-region: eu-west-1\r\n",
+                                             .body = "<Error><Code>PermanentRedirect</Code></Error>"}};
+    for (int follows = 0; follows <= 1; follows++) {
+        struct bench bench;
+        bench_start(&bench, &elsewhere);
+        bench.shared.follows_region = follows == 1;
+        look(&bench);
+        assert_int_equal(bench.err.action, ERROR_REJECT);
+        assert_non_null(strstr(bench.err.text, "eu-west-1"));
+        assert_int_equal(http_script_count(bench.aws.script), 4 + follows);
+        bench_stop(&bench);
+    }
+}
+
+static void a_trigger_that_is_there_counts_unless_an_earlier_round_has_written(void **state)
+{
+    (void)state;
+    static const struct answer there = {
+        "GET", "/pipeline?list-type=2", {.status = 200, .body = LISTING(CONTENTS("source.zip", "\"z\""))}};
+    for (int has_written = 0; has_written <= 1; has_written++) {
+        struct bench bench;
+        bench_start(&bench, &there);
+        bench.rules[0] = archive;
+        bench.job.copies.count = 1;
+        bench.has_written = has_written == 1;
+        look(&bench);
+        assert_int_equal(survey_copies(bench.survey)->count, 1);
+        assert_int_equal(survey_copies(bench.survey)->objects[0].unchanged, has_written == 0);
+        bench_stop(&bench);
+    }
 }
 
 static void a_prefix_may_be_empty_but_not_the_whole_build(void **state)
@@ -256,9 +322,31 @@ static void the_source_must_be_what_its_manifest_says(void **state)
             size_t requests = http_script_count(bench.aws.script);
             look(&bench);
             assert_int_equal(http_script_count(bench.aws.script), requests + 2);
+            /* What is forgotten is read anew: the manifest and both listings, but no digest of an object as it was. */
+            survey_forget_sources(&bench.shared, &bench.job);
+            look(&bench);
+            assert_int_equal(http_script_count(bench.aws.script), requests + 2 + 5);
         }
         bench_stop(&bench);
     }
+}
+
+static void however_many_objects_are_wrong_it_answers_once(void **state)
+{
+    (void)state;
+    static const struct answer manifest = {"GET",
+                                           "/main/b1/manifest.json",
+                                           {.status = 200,
+                                            .body = "{\"objects\":[{\"key\":\"app.zip\",\"sha256\":\"" OTHER_SUM
+                                                    "\"},{\"key\":\"front/a.css\",\"sha256\":\"" OTHER_SUM "\"}]}"}};
+    struct bench bench;
+    bench_start(&bench, &manifest);
+    bench.job.manifest = "b1/manifest.json";
+    look(&bench);
+    loop_for(bench.aws.loop, 20);
+    assert_int_equal(bench.err.action, ERROR_REJECT);
+    assert_int_equal(bench.calls, 1);
+    bench_stop(&bench);
 }
 
 static void freed_at_any_moment_nobody_is_called(void **state)
@@ -291,6 +379,10 @@ int main(void)
         cmocka_unit_test(both_sides_are_looked_at_single_objects_first),
         cmocka_unit_test(what_a_side_refuses_or_lacks_is_told),
         cmocka_unit_test(who_may_write_but_not_list_gets_everything),
+        cmocka_unit_test(the_reader_looks_at_the_source_and_the_writer_at_the_target),
+        cmocka_unit_test(a_bucket_in_another_region_is_asked_there_only_if_that_may_be),
+        cmocka_unit_test(a_trigger_that_is_there_counts_unless_an_earlier_round_has_written),
+        cmocka_unit_test(however_many_objects_are_wrong_it_answers_once),
         cmocka_unit_test(a_prefix_may_be_empty_but_not_the_whole_build),
         cmocka_unit_test(the_source_must_be_what_its_manifest_says),
         cmocka_unit_test(freed_at_any_moment_nobody_is_called),

@@ -33,6 +33,20 @@ static struct loop *shipment_loop(const struct shipment *shipment)
 
 static void shipment_copy_on(struct shipment *shipment);
 
+/* What has not begun does not begin. */
+static void shipment_drop_turns(struct shipment *shipment)
+{
+    for (size_t i = 0; i < shipment->shared->copies_at_once; i++) {
+        struct slot *slot = &shipment->slots[i];
+        if (slot->turn != NULL) {
+            loop_timer_cancel(shipment_loop(shipment), slot->turn);
+            slot->turn = NULL;
+            slot->object = NULL;
+            shipment->in_flight--;
+        }
+    }
+}
+
 /* The first failure is the one that is told. */
 static void shipment_note_failure(struct shipment *shipment, const struct transfer_result *copy)
 {
@@ -43,6 +57,7 @@ static void shipment_note_failure(struct shipment *shipment, const struct transf
         result->failure = copy->failure;
     }
     shipment->is_ending = true;
+    shipment_drop_turns(shipment);
 }
 
 static void shipment_note_copy(struct shipment *shipment, struct copy_object *object,

@@ -19,11 +19,12 @@ bool publisher_open(const struct options *options, int wake_fd, int timeout_ms, 
 void publisher_close(struct publisher *publisher);
 
 /* Queues a copy of the output; stored is called within the time-out of publisher_open. False (ERROR_RETRY) when
- * the local queue is full. */
+ * the local queue is full, or as long as there is no right to write at all. */
 bool publisher_send(struct publisher *publisher, const struct output *output, publisher_stored *stored, void *context,
                     struct error *err) MUST_CHECK;
 
-/* Calls the outstanding callbacks; waits at most timeout_ms for the first. */
+/* Calls the outstanding callbacks, of which none may call it in turn; waits at most timeout_ms for the first. A right
+ * to write that is missing is asked for again here. */
 void publisher_poll(struct publisher *publisher, int timeout_ms);
 
 /* Where a message was stored. */
