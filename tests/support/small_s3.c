@@ -374,7 +374,9 @@ static void small_s3_answer(void *context, const struct http_script_request *req
     asker_of(request, asker, sizeof(store->askers[operation]));
     const struct small_s3_fault *fault = fault_of(store, operation, request->target);
     unsigned parts = store->counts[SMALL_S3_PART] + store->counts[SMALL_S3_PART_COPY] + store->counts[SMALL_S3_PUT];
-    if (store->expired_key != NULL && parts > store->expired_after && strcmp(asker, store->expired_key) == 0) {
+    bool begins = operation == SMALL_S3_UPLOADS || operation == SMALL_S3_CREATE;
+    bool is_expired = store->expired_key != NULL && parts > store->expired_after && !begins;
+    if (is_expired && strcmp(asker, store->expired_key) == 0) {
         answer_error(ret_answer, 400, "<Error><Code>ExpiredToken</Code></Error>");
     } else if (fault == NULL || fault->is_carried_out) {
         carry_out(store, operation, request, scratch, ret_answer);

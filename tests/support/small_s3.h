@@ -64,7 +64,7 @@ struct small_s3 {
     const char *source_headers; /* of heads and reads of it; NULL: none */
     const struct small_s3_fault *faults;
     size_t fault_count;
-    const char *expired_key; /* the access key that is refused as expired */
+    const char *expired_key; /* the access key that is refused as expired, but for beginning an upload */
     unsigned expired_after;  /* so many parts have come */
 
     pthread_mutex_t lock; /* of what follows */
