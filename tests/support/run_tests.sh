@@ -133,7 +133,7 @@ done
 # Who sees the last lines alone learns what failed, too.
 for log in "${failures[@]}"; do
   echo "failed in $log:"
-  grep -hE '^(E   |FAILED |ERROR |  FAIL |\[  (ERROR|FAILED|  LINE)  ?)|Sanitizer|^make.*Error' "$log" | cut -c -300 | tail -12 | sed 's/^/    /'
+  grep -hE '^(E   |FAILED |ERROR |  FAIL |\[ +(ERROR|FAILED|LINE) )|Sanitizer|^make.*Error' "$log" | cut -c -300 | tail -12 | sed 's/^/    /'
 done
 
 summary="$passed passed, $failed failed"
