@@ -8,8 +8,9 @@
 
 enum { FILES = 2 };
 
-/* Two changes within so short a time may leave a file with the same times. */
-enum { CLOCK_GRAIN_MS = 1000 };
+/* Two changes within so short a time may leave a file with the same times. The second in which it changed counts as its
+ * time. */
+enum { CHANGE_SETTLES_MS = 2000 };
 
 /* Which content a path has: a file's time of change cannot be set back, unlike that of its modification. */
 struct stamp {
@@ -73,7 +74,7 @@ static bool stamps_are_settled(const struct stamp stamps[FILES], int64_t now_wal
     bool is_there = false;
     for (int i = 0; i < FILES; i++) {
         is_there = is_there || stamps[i].is_there;
-        if (stamps[i].is_there && (int64_t)stamps[i].changed.tv_sec * 1000 > now_wall_ms - 2 * CLOCK_GRAIN_MS) {
+        if (stamps[i].is_there && (int64_t)stamps[i].changed.tv_sec * 1000 > now_wall_ms - CHANGE_SETTLES_MS) {
             return false;
         }
     }
